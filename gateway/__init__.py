@@ -1,0 +1,1 @@
+"""The composition root: settings, ASGI application, command line and embedded servers."""

@@ -1,0 +1,1 @@
+"""What the GraphQL API looks like: types, inputs, roots, scalars and errors. Nothing is decided here."""

@@ -1,0 +1,1 @@
+"""The only package that knows MongoDB and Redis: documents in the stores, domain values outside."""

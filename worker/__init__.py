@@ -1,0 +1,1 @@
+"""The worker: executing runs, and the loops that promote, sweep and relay."""
