@@ -27,3 +27,43 @@ class InvalidInput(JobgateError):
     def __init__(self, issues: Sequence[Issue]) -> None:
         self.issues = tuple(issues)
         super().__init__("; ".join(f"{'.'.join(issue.path)}: {issue.message}" for issue in self.issues))
+
+
+class BadCursor(InvalidInput):
+    """The text is not a cursor that this list has given out."""
+
+    def __init__(self, cursor: str, argument: str = "after") -> None:
+        self.cursor = cursor
+        super().__init__([Issue((argument,), "is not a cursor of this list")])
+
+
+class CursorExpired(JobgateError):
+    """The event log no longer reaches back to the cursor: events were pruned. Read the jobs anew, then follow from now."""
+
+    def __init__(self) -> None:
+        super().__init__("the event log no longer reaches back to this cursor; read the jobs again and start from now")
+
+
+class SubscriberTooSlow(JobgateError):
+    """Events came faster than they were taken. ``cursor`` leads behind the last one that was delivered."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+        super().__init__("events were not taken fast enough; subscribe again from the cursor")
+
+
+class JobNotFound(JobgateError):
+    """There is no such job, or the caller may not see it."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"there is no job {job_id[:100]!r}")
+
+
+class StoreUnavailable(JobgateError):
+    """MongoDB or Redis did not answer. Whether a write took place is unknown; ask again after ``retry_after`` seconds."""
+
+    def __init__(self, store: str, detail: str, retry_after: float = 1.0) -> None:
+        self.store = store
+        self.retry_after = retry_after
+        super().__init__(f"{store} is unavailable: {detail}")

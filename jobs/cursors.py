@@ -1,0 +1,47 @@
+"""Opaque cursors: a short list of plain values, written as URL-safe base64 of JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from jobs.errors import BadCursor
+
+_MAX_LENGTH: Final = 512
+
+T = TypeVar("T")
+
+
+def encode_cursor(parts: Sequence[object]) -> str:
+    """Write ``parts``, whose first one names the kind of cursor."""
+    text = json.dumps(parts, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, kind: str, read: Callable[[Sequence[object]], T | None]) -> T:
+    """Read a cursor of this ``kind``: ``read`` gets the parts behind it and answers None when they make no sense.
+
+    Raises :class:`jobs.errors.BadCursor`.
+    """
+    parts = _parts(cursor)
+    if not parts or parts[0] != kind:
+        raise BadCursor(cursor)
+    value = read(parts[1:])
+    # Another spelling of the same parts is not one of ours: a cursor is compared and cached as text.
+    if value is None or encode_cursor(parts) != cursor:
+        raise BadCursor(cursor)
+    return value
+
+
+def _parts(cursor: str) -> list[object]:
+    if len(cursor) > _MAX_LENGTH:
+        raise BadCursor(cursor)
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise BadCursor(cursor) from None
+    return parts if isinstance(parts, list) else []

@@ -1,0 +1,67 @@
+"""The event log as values: an event with the state of its job at that moment, and the cursor that leads behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobs.cursors import decode_cursor, encode_cursor
+from jobs.events import EventType
+from jobs.job import JobError
+from jobs.lifecycle import JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was true of the job once the event had happened: all that a filter or a webhook may ask about."""
+
+    status: JobStatus
+    recurring: bool
+    namespace: str
+    task: str
+    product: str
+    env: str
+    tags: tuple[str, ...]
+    scheduled_at: datetime
+    effective_at: datetime
+    execution_count: int
+    error: JobError | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One fact of the log."""
+
+    number: int
+    """Its place in the feed: dense, from 1, in the order of commits for each job."""
+    job_id: str
+    seq: int
+    """Numbers the events of one job: 1, 2, 3 … without a gap."""
+    type: EventType
+    at: datetime
+    actor: str | None
+    reason: str | None
+    snapshot: Snapshot
+
+    @property
+    def cursor(self) -> str:
+        return feed_cursor(self.number)
+
+
+def feed_cursor(number: int) -> str:
+    """The cursor that leads behind the event with this feed number; 0 leads before the first."""
+    return encode_cursor(["feed", number])
+
+
+def feed_number(cursor: str) -> int:
+    """The feed number that a cursor speaks of. Raises :class:`jobs.errors.BadCursor` for anything else."""
+    return decode_cursor(cursor, "feed", _as_number)
+
+
+def _as_number(parts: Sequence[object]) -> int | None:
+    match parts:
+        case [int(number)] if not isinstance(number, bool) and 0 <= number < 2**63:
+            return number
+    return None

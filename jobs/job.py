@@ -1,0 +1,132 @@
+"""The job as a value: what one document of the collection ``jobs`` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs.json_values import JsonValue
+from jobs.lifecycle import JobStatus
+from jobs.recurrence import Recurrence
+from jobs.retries import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why an attempt failed. ``code`` is what retry policies match, ``message`` is for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The current execution: from the moment that its occurrence is taken until its last attempt has ended."""
+
+    number: int
+    attempt: int
+    """Tries begun, or about to begin: grows with every retry and every lost lease, never with a release."""
+    failures: int
+    """Attempts that failed by themselves; what the retry budget is compared with."""
+    expiries: int
+    """Leases that ran out. A lost worker spends no retry, but three of them fail the run."""
+    scheduled_for: datetime
+    started_at: datetime | None = None
+    token: str | None = None
+    worker: str | None = None
+    lease_until: datetime | None = None
+    nudges: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's key and the hash of the request that first used it."""
+
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Who asked for a transition, when and why."""
+
+    at: datetime
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many runs of a job have ended, by how they ended: over its whole life, also of those since pruned."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.completed + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stored unit of work. Instants are aware, in UTC and whole milliseconds."""
+
+    id: str
+    namespace: str
+    task: str
+    product: str
+    env: str
+    tags: tuple[str, ...]
+    priority: int
+    input: JsonValue
+    timeout: timedelta | None
+    retries: int
+    retry_policy: RetryPolicy
+    status: JobStatus
+    recurrence: Recurrence | None
+    scheduled_at: datetime
+    next_run_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    execution_count: int = 0
+    retry_count: int = 0
+    tally: Tally = Tally()
+    revision: int = 1
+    run: Run | None = None
+    catch_up_until: datetime | None = None
+    """Under ``RUN_ALL``: occurrences up to this instant were missed and are being made up for."""
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    result: JsonValue = None
+    last_error: JobError | None = None
+    progress: float | None = None
+    progress_message: str | None = None
+    idempotency: Idempotency | None = None
+    cancelled: Note | None = None
+    paused: Note | None = None
+
+    @property
+    def is_recurring(self) -> bool:
+        return self.recurrence is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run that ended, first attempt to last."""
+
+    job_id: str
+    number: int
+    scheduled_for: datetime
+    started_at: datetime
+    completed_at: datetime
+    status: JobStatus
+    """``completed``, ``failed`` or ``cancelled``."""
+    attempts: int
+    error: JobError | None
+    result: JsonValue
+    worker: str | None
+
+    @property
+    def duration(self) -> timedelta:
+        return self.completed_at - self.started_at

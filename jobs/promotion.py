@@ -1,0 +1,77 @@
+"""What a scheduled job becomes when its time has come: the pure half of promoting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from jobs.job import Job, Run
+from jobs.lifecycle import Action, JobStatus
+from jobs.recurrence import Due, Recurrence, decide_due, next_after
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """The transition of a due job: to ``queued`` with its run, or past an occurrence that is not run."""
+
+    action: Action
+    status: JobStatus
+    run: Run | None
+    next_run_at: datetime | None
+    catch_up_until: datetime | None
+    reason: str | None
+    resets_retries: bool = False
+    """A recurring job counts the retries of its current run; a one-shot those of its whole life."""
+
+
+def promote(job: Job, now: datetime) -> Promotion:
+    """Decide what becomes of a scheduled job whose ``next_run_at`` is not after ``now`` (the database's time)."""
+    if job.run is not None:
+        return _queue(job.run, _next_occurrence(job, job.run), job.catch_up_until, None)
+    due_at = job.next_run_at if job.next_run_at is not None else job.scheduled_at
+    if job.recurrence is None:
+        return _queue(_new_run(job, due_at), None, None, None)
+    return _take_occurrence(job, job.recurrence, due_at, now)
+
+
+def _take_occurrence(job: Job, recurrence: Recurrence, due_at: datetime, now: datetime) -> Promotion:
+    due = decide_due(
+        recurrence,
+        due_at=due_at,
+        now=now,
+        executions_taken=job.execution_count,
+        catch_up_until=job.catch_up_until,
+    )
+    reason = _passed_over(due.passed_over)
+    if due.scheduled_for is None:
+        return _pass_over(due, reason)
+    run = _new_run(job, due.scheduled_for)
+    return replace(_queue(run, due.next_run_at, due.catch_up_until, reason), resets_retries=True)
+
+
+def _next_occurrence(job: Job, run: Run) -> datetime | None:
+    """Where the grid goes on behind ``run``: the wait for its retry had taken the place of that instant."""
+    recurrence = job.recurrence
+    if recurrence is None or run.number == recurrence.max_executions:
+        return None
+    return next_after(recurrence, run.scheduled_for)
+
+
+def _pass_over(due: Due, reason: str | None) -> Promotion:
+    if due.next_run_at is None:
+        return Promotion(Action.EXHAUST, JobStatus.COMPLETED, None, None, None, reason)
+    return Promotion(Action.SKIP, JobStatus.SCHEDULED, None, due.next_run_at, due.catch_up_until, reason)
+
+
+def _queue(run: Run, next_run_at: datetime | None, catch_up_until: datetime | None, reason: str | None) -> Promotion:
+    return Promotion(Action.PROMOTE, JobStatus.QUEUED, run, next_run_at, catch_up_until, reason)
+
+
+def _new_run(job: Job, scheduled_for: datetime) -> Run:
+    return Run(number=job.execution_count + 1, attempt=1, failures=0, expiries=0, scheduled_for=scheduled_for)
+
+
+def _passed_over(count: int) -> str | None:
+    if not count:
+        return None
+    return f"{count} missed occurrence{'s' if count > 1 else ''} passed over"

@@ -1,0 +1,58 @@
+"""Dispatching a job: checked, inserted, acknowledged – and only then announced to the workers."""
+
+from __future__ import annotations
+
+from jobs.dispatch import DispatchRequest, new_job, request_hash
+from jobs.errors import StoreUnavailable
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.refusals import IdempotencyConflict
+from resolvers.services import Principal, Services
+from storage.job_updates import NewJob, first_nudge
+from storage.signals import Topic
+from storage.transitions import KeyTaken
+
+_PATH = ("input",)
+
+
+async def dispatch(services: Services, principal: Principal, request: DispatchRequest) -> Job:
+    """Store a job for ``request`` and answer it once a majority holds it.
+
+    With an idempotency key that was used before, answer the job that it made then. Raises ``InvalidInput``,
+    ``IdempotencyConflict``, ``StoreUnavailable``.
+    """
+    terms = await services.registry.find_terms(request.namespace, request.task)
+    job = new_job(request, terms, job_id=f"job_{services.new_id()}", now=services.clock.now(), path=_PATH)
+    nudged = job.status is JobStatus.QUEUED and services.signals.outstanding < services.max_outstanding
+    try:
+        await _insert(services, NewJob(job, principal.name, nudged=nudged))
+    except KeyTaken:
+        return await _first_job(services, request)
+    _announce(services, job, nudged=nudged)
+    return job
+
+
+async def _insert(services: Services, new: NewJob) -> None:
+    try:
+        await services.insertions.submit(new)
+    except StoreUnavailable:
+        # The outcome is unknown. What is there was written: then it counts, and the caller need not ask again.
+        if await services.jobs.find(new.job.id) is None:
+            raise
+
+
+async def _first_job(services: Services, request: DispatchRequest) -> Job:
+    key = request.idempotency_key or ""
+    first = await services.writer.find_by_key(request.product, request.env, key)
+    if first is None or first.idempotency is None:
+        raise StoreUnavailable("MongoDB", "the job with this idempotency key has just been deleted")
+    if first.idempotency.request_hash != request_hash(request):
+        raise IdempotencyConflict(key, first)
+    return first
+
+
+def _announce(services: Services, job: Job, *, nudged: bool) -> None:
+    if nudged and job.run is not None:
+        services.signals.nudge([first_nudge(job, job.run)])
+    waits_for = Topic.BACKLOG if job.status is JobStatus.QUEUED else Topic.SCHEDULED
+    services.signals.wake(Topic.OUTBOX, waits_for)

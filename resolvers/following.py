@@ -1,0 +1,46 @@
+"""Following jobs: what happened since a cursor, then what happens, without a gap and without a repetition."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from jobs.errors import BadCursor
+from jobs.feed import JobEvent, feed_number
+from jobs.filters import EventFilter
+from resolvers.reading import check_filter
+from resolvers.services import Principal, Services
+
+_BATCH = 500
+
+
+async def job_events(
+    services: Services, principal: Principal, wanted: EventFilter, after: str | None
+) -> AsyncIterator[JobEvent]:
+    """The events that match, from now on or from behind a cursor.
+
+    Raises ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``, and ``SubscriberTooSlow`` when they
+    are not taken fast enough.
+    """
+    check_filter(wanted.jobs, ("filter", "jobs"))
+    position = services.hub.position
+    if after is not None:
+        position = await _checked_position(services, after)
+        while position < services.hub.position:
+            # The log is read until it is level with the hub; a slow reader is slowed down here, not dropped.
+            events = await services.events.read(position, _BATCH)
+            for event in events:
+                if wanted.matches(event.type, event.job_id, event.snapshot):
+                    yield event
+            position = events[-1].number if events else services.hub.position
+    # Nothing awaits between the comparison above and this registration, so nothing is handed out in between.
+    async with services.hub.subscribe(wanted, position) as subscriber:
+        while True:
+            yield await subscriber.next()
+
+
+async def _checked_position(services: Services, after: str) -> int:
+    position = feed_number(after)
+    if position > services.hub.position and position > await services.events.head():
+        raise BadCursor(after)
+    await services.events.check_reaches(position)
+    return position

@@ -1,0 +1,113 @@
+"""One reader of the event log for all subscribers of a gateway: it tails the log once and hands events out in process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from jobs.errors import StoreUnavailable, SubscriberTooSlow
+from jobs.feed import JobEvent, feed_cursor
+from jobs.filters import EventFilter
+from storage.events import EventLog
+from storage.signals import Topic
+from storage.wakeups import Wakeups
+
+logger = logging.getLogger("jobgate.hub")
+
+BUFFER: Final = 1_000
+"""Events that wait for one subscriber at most."""
+
+_BATCH: Final = 500
+_POLL_EVERY: Final = 1.0
+_AFTER_FAILURE: Final = 0.5
+
+
+class Subscriber:
+    """One listener's buffer. ``position`` is the feed number up to which it has seen all that it wants."""
+
+    def __init__(self, wanted: EventFilter, position: int) -> None:
+        self.wanted = wanted
+        self.position = position
+        self._buffer: deque[JobEvent] = deque()
+        self._overflowed = False
+        self._news = asyncio.Event()
+
+    def offer(self, events: Iterable[JobEvent]) -> None:
+        """Buffer what this subscriber wants of ``events``. Once something did not fit, nothing more is taken: no gaps."""
+        for event in events:
+            if self._overflowed:
+                break
+            if event.number <= self.position or not self.wanted.matches(event.type, event.job_id, event.snapshot):
+                continue
+            if len(self._buffer) >= BUFFER:
+                self._overflowed = True
+            else:
+                self._buffer.append(event)
+        self._news.set()
+
+    async def next(self) -> JobEvent:
+        """Wait for the next event. Raises :class:`SubscriberTooSlow` once the buffer has overflowed and is used up."""
+        while not self._buffer:
+            if self._overflowed:
+                raise SubscriberTooSlow(feed_cursor(self.position))
+            self._news.clear()
+            await self._news.wait()
+        event = self._buffer.popleft()
+        self.position = event.number
+        return event
+
+
+class EventHub:
+    """Tails the log for as long as the gateway lives."""
+
+    def __init__(self, log: EventLog, wakeups: Wakeups) -> None:
+        self._log = log
+        self._wakeups = wakeups
+        self._subscribers: set[Subscriber] = set()
+        self._tail: asyncio.Task[None] | None = None
+        self.position = 0
+        """The feed number up to which events were handed out."""
+
+    async def start(self) -> None:
+        """Begin behind the newest event. Raises ``StoreUnavailable``."""
+        self.position = await self._log.head()
+        self._tail = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        if self._tail is not None:
+            self._tail.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._tail
+
+    @asynccontextmanager
+    async def subscribe(self, wanted: EventFilter, position: int) -> AsyncIterator[Subscriber]:
+        """Take part in everything that is handed out from now on, behind ``position``."""
+        subscriber = Subscriber(wanted, position)
+        self._subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._subscribers.discard(subscriber)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                while await self._hand_out():
+                    pass
+            except StoreUnavailable as error:
+                logger.warning("following the event log: %s", error)
+                await asyncio.sleep(_AFTER_FAILURE)
+            await self._wakeups.wait(Topic.FEED, _POLL_EVERY)
+
+    async def _hand_out(self) -> bool:
+        events = await self._log.read(self.position, _BATCH)
+        if not events:
+            return False
+        self.position = events[-1].number
+        for subscriber in self._subscribers:
+            subscriber.offer(events)
+        return len(events) == _BATCH

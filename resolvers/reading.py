@@ -1,0 +1,94 @@
+"""Reading jobs and their history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.cursors import decode_cursor, encode_cursor
+from jobs.errors import InvalidInput, Issue
+from jobs.filters import JobFilter
+from jobs.job import Execution, Job
+from jobs.paging import Order, Page, page_request, page_size
+from resolvers.services import Principal, Services
+from storage.executions import History
+from storage.jobs import Counted
+
+MAX_VALUES = 1000
+"""Values in one list of a filter."""
+
+
+async def find_job(services: Services, principal: Principal, job_id: str) -> Job | None:
+    """The job, or None when there is none that the caller may see."""
+    return await services.jobs.find(job_id)
+
+
+async def list_jobs(
+    services: Services,
+    principal: Principal,
+    conditions: JobFilter,
+    order: Order,
+    *,
+    first: int | None,
+    last: int | None,
+    after: str | None,
+    before: str | None,
+) -> Page[Job]:
+    """One page of the jobs that match. Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``."""
+    check_filter(conditions, ("filter",))
+    return await services.jobs.page(conditions, order, page_request(first, last, after, before))
+
+
+async def count_jobs(services: Services, principal: Principal, conditions: JobFilter) -> Counted:
+    """How many jobs match, as far as they are counted."""
+    return await services.jobs.count(conditions)
+
+
+async def read_history(
+    services: Services, principal: Principal, job_id: str, first: int, after: str | None
+) -> History | None:
+    """A page of the job's runs, newest first; None when there is no such job."""
+    size = page_size(first, "first")
+    before = None if after is None else _run_number(after)
+    return await services.executions.history(job_id, size, before)
+
+
+def execution_cursor(execution: Execution) -> str:
+    """The cursor that leads behind a run in its job's history."""
+    return encode_cursor(["run", execution.number])
+
+
+def check_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
+    """Raise ``InvalidInput`` for a filter that no list should be asked with."""
+    issues = [
+        Issue((*path, name), f"{len(values)} values, more than the {MAX_VALUES} allowed")
+        for name, values in _lists(conditions)
+        if values is not None and len(values) > MAX_VALUES
+    ]
+    start, end = conditions.from_, conditions.to
+    if start is not None and end is not None and start > end:
+        issues.append(Issue((*path, "to"), "is before from"))
+    if issues:
+        raise InvalidInput(issues)
+
+
+def _lists(conditions: JobFilter) -> Sequence[tuple[str, Sequence[object] | None]]:
+    return [
+        ("ids", conditions.ids),
+        ("product", conditions.product),
+        ("env", conditions.env),
+        ("namespace", conditions.namespace),
+        ("task", conditions.task),
+        ("tags", conditions.tags),
+        ("errorCode", conditions.error_code),
+    ]
+
+
+def _run_number(cursor: str) -> int:
+    return decode_cursor(cursor, "run", _number)
+
+
+def _number(parts: Sequence[object]) -> int | None:
+    match parts:
+        case [int(number)] if not isinstance(number, bool) and 0 < number < 2**31:
+            return number
+    return None

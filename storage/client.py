@@ -1,0 +1,90 @@
+"""Opening MongoDB: the one place that knows which driver is used.
+
+Motor is what the product was asked to use. It is past its end of life, so nothing outside this module names it, and PyMongo's
+own asyncio client, whose calls are the same, can be chosen instead.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from bson.codec_options import CodecOptions
+from bson.tz_util import utc
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from storage.errors import UnsupportedStore, mongodb_errors
+
+Database: TypeAlias = Any
+"""A database of either driver. Their calls are the same, their types have no common ancestor."""
+
+Collection: TypeAlias = Any
+
+SELECTION_TIMEOUT_MS: Final = 5_000
+"""How long an operation waits for a primary: an election takes about three seconds, a client should not wait for ever."""
+
+SOCKET_TIMEOUT_MS: Final = 20_000
+
+_OLDEST_SERVER: Final = (5, 0)
+
+_TIMEOUTS: Final[dict[str, Any]] = {
+    "serverSelectionTimeoutMS": SELECTION_TIMEOUT_MS,
+    "connectTimeoutMS": SELECTION_TIMEOUT_MS,
+    "socketTimeoutMS": SOCKET_TIMEOUT_MS,
+    "appname": "jobgate",
+}
+
+
+class Driver(StrEnum):
+    """The asyncio drivers that can be chosen."""
+
+    MOTOR = "motor"
+    PYMONGO = "pymongo"
+
+
+def open_client(url: str, driver: Driver = Driver.MOTOR) -> Any:
+    """A client of the chosen driver; nothing is sent yet. Its ``close`` differs: use :func:`close_client`."""
+    with mongodb_errors():
+        if driver is Driver.MOTOR:
+            return AsyncIOMotorClient(url, **_TIMEOUTS)
+        return AsyncMongoClient(url, **_TIMEOUTS)
+
+
+async def close_client(client: Any) -> None:
+    """Close a client of either driver."""
+    closing = client.close()
+    if closing is not None:
+        await closing
+
+
+def open_database(client: Any, name: str) -> Database:
+    """The database, with the guarantees that the product promises: majority, journaled, instants that know their zone."""
+    return client.get_database(
+        name,
+        codec_options=CodecOptions(tz_aware=True, tzinfo=utc),
+        write_concern=WriteConcern("majority", j=True),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+def open_sync_client(url: str) -> MongoClient[dict[str, Any]]:
+    """A blocking client, for the thread whose heartbeats must not depend on the event loop."""
+    with mongodb_errors():
+        return MongoClient(url, maxPoolSize=2, **_TIMEOUTS)
+
+
+async def check_server(client: Any) -> None:
+    """Raise :class:`UnsupportedStore` for a standalone or too old server, ``StoreUnavailable`` when none answers."""
+    with mongodb_errors():
+        hello = await client.admin.command("hello")
+        build = await client.admin.command("buildInfo")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise UnsupportedStore(
+            "MONGODB_URL leads to a standalone mongod. Jobgate needs a replica set (one member is enough): start mongod "
+            "with --replSet rs0 and run rs.initiate() once"
+        )
+    if tuple(build["versionArray"][:2]) < _OLDEST_SERVER:
+        raise UnsupportedStore(f"MongoDB {build['version']} is too old: Jobgate needs 5.0 or newer")

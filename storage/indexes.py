@@ -1,0 +1,68 @@
+"""Every index of the product, in one table; created on start. A query that none of them serves does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pymongo import ASCENDING as UP
+from pymongo import DESCENDING as DOWN
+from pymongo import IndexModel
+
+from jobs.lifecycle import JobStatus
+from jobs.paging import OrderField
+from storage.client import Database
+from storage.errors import mongodb_errors
+
+IS_RECURRING: Final[Mapping[str, Any]] = {"recurrence.kind": {"$exists": True}}
+
+
+def _ordered(prefix: str, field: OrderField) -> IndexModel:
+    return IndexModel([(prefix, UP), (field.value, UP), ("_id", UP)])
+
+
+def _job_indexes() -> list[IndexModel]:
+    orders = [IndexModel([(field.value, UP), ("_id", UP)]) for field in OrderField]
+    lists = [_ordered(prefix, OrderField.CREATED_AT) for prefix in ("status", "task", "namespace", "tags")]
+    return [
+        *orders,
+        *lists,
+        IndexModel([("product", UP), ("env", UP), ("created_at", UP), ("_id", UP)]),
+        IndexModel([("env", UP), ("created_at", UP), ("_id", UP)]),
+        IndexModel([("effective_at", UP), ("_id", UP)]),
+        _partial([("created_at", UP), ("_id", UP)], IS_RECURRING, "recurring"),
+        _partial([("last_error.code", UP), ("created_at", UP)], {"last_error.code": {"$exists": True}}, "error_code"),
+        _unique([("product", UP), ("env", UP), ("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}),
+        _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
+        _partial([("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
+        _partial([("run.lease_until", UP)], {"status": JobStatus.RUNNING.value}, "leases"),
+        _partial([("priority", DOWN), ("scheduled_at", UP)], {"status": JobStatus.QUEUED.value}, "backlog"),
+        _partial([("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
+    ]
+
+
+def _partial(keys: list[tuple[str, int]], condition: Mapping[str, Any], name: str) -> IndexModel:
+    return IndexModel(keys, name=name, partialFilterExpression=condition)
+
+
+def _unique(keys: list[tuple[str, int]], condition: Mapping[str, Any]) -> IndexModel:
+    return IndexModel(keys, unique=True, partialFilterExpression=condition)
+
+
+INDEXES: Final[Mapping[str, list[IndexModel]]] = {
+    "jobs": _job_indexes(),
+    "executions": [
+        IndexModel([("job_id", UP), ("number", DOWN)], unique=True),
+        # The second line of defence behind the promotion's compare-and-set: no occurrence of a recurring job is run twice.
+        _unique([("job_id", UP), ("scheduled_for", UP)], {"recurring": True}),
+    ],
+    "events": [IndexModel([("job_id", UP), ("seq", UP)], unique=True)],
+    "workers": [IndexModel([("heartbeat_at", UP)])],
+}
+
+
+async def create_indexes(database: Database) -> None:
+    """Create what is missing. Safe to run from many processes at once."""
+    with mongodb_errors():
+        for collection, indexes in INDEXES.items():
+            await database[collection].create_indexes(indexes)

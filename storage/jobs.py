@@ -1,0 +1,175 @@
+"""Reading jobs. Every read is from the primary, of what a majority holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pymongo.errors import ExecutionTimeout
+
+from jobs.errors import StoreUnavailable
+from jobs.filters import JobFilter
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.paging import Order, Page, PageRequest, Position, job_position
+from storage.client import Collection, Database
+from storage.documents import Document, job_from_document, now_of
+from storage.errors import mongodb_errors
+from storage.filters import beyond, job_filter, sort_keys
+
+COUNT_BOUND: Final = 10_000
+"""How far jobs are counted for a list; beyond it the count says "at least"."""
+
+_COUNT_TIMEOUT_MS: Final = 2_000
+_HIDDEN: Final = {"outbox": 0}
+_WITH_NOW: Final[Document] = {"$set": {"now": "$$NOW"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A number of jobs: ``value`` match, or at least so many when it is not ``exact``."""
+
+    value: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """A queued run, as nudges name it. ``nudge`` makes the name of each nudge its own."""
+
+    job_id: str
+    number: int
+    attempt: int
+    nudge: int
+    handler: str
+    """``namespace.task``: where to look, so that a worker without the handler leaves the job alone."""
+    priority: int = 0
+
+
+class JobReader:
+    """The collection ``jobs`` as values."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs: Collection = database["jobs"]
+
+    async def find(self, job_id: str) -> Job | None:
+        with mongodb_errors():
+            document = await self._jobs.find_one({"_id": {"$eq": job_id}}, _HIDDEN)
+        return None if document is None else job_from_document(document)
+
+    async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        """The jobs among these that exist, by id."""
+        found = await self._list({"_id": {"$in": list(job_ids)}}, limit=len(job_ids))
+        return {job.id: job for job in found}
+
+    async def page(self, conditions: JobFilter, order: Order, request: PageRequest) -> Page[Job]:
+        """One page of the jobs that match, by keyset: stable while jobs come and go.
+
+        Raises :class:`jobs.errors.BadCursor`.
+        """
+        forward = not request.backward
+        start = request.after if forward else request.before
+        position = None if start is None else job_position(start, order)
+        found = await self._slice(_bounded(conditions, order, request), order, position, request.size + 1, forward)
+        items, more = found[: request.size], len(found) > request.size
+        came_from = start is not None
+        if forward:
+            return Page(items, has_next=more, has_previous=came_from)
+        return Page(items[::-1], has_next=came_from, has_previous=more)
+
+    async def count(self, conditions: JobFilter, bound: int = COUNT_BOUND) -> Counted:
+        """How many jobs match, counted no further than ``bound`` and no longer than two seconds."""
+        try:
+            with mongodb_errors():
+                value = await self._jobs.count_documents(
+                    job_filter(conditions), limit=bound + 1, maxTimeMS=_COUNT_TIMEOUT_MS
+                )
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, ExecutionTimeout):
+                raise
+            return Counted(0, exact=False)
+        return Counted(min(value, bound), exact=value <= bound)
+
+    async def due(self, limit: int) -> tuple[datetime | None, list[Job]]:
+        """Scheduled jobs whose time has come by the database's clock, oldest first, and that clock's time."""
+        is_due = {"$expr": {"$lte": ["$next_run_at", "$$NOW"]}}
+        return await self._at_now({"status": JobStatus.SCHEDULED.value, **is_due}, "next_run_at", limit)
+
+    async def expired(self, limit: int) -> tuple[datetime | None, list[Job]]:
+        """Running jobs whose lease has run out by the database's clock, and that clock's time."""
+        is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
+        return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, "run.lease_until", limit)
+
+    async def next_due_at(self) -> datetime | None:
+        """The earliest instant at which a scheduled job comes due."""
+        with mongodb_errors():
+            document = await self._jobs.find_one(
+                {"status": JobStatus.SCHEDULED.value}, {"next_run_at": 1}, sort=[("next_run_at", 1)], hint="due"
+            )
+        return None if document is None else document["next_run_at"]
+
+    async def backlog(self, limit: int, *, patience_ms: int) -> list[RunRef]:
+        """Queued runs without a nudge in the last ``patience_ms``, the most urgent first."""
+        longest_ago = {"$subtract": ["$$NOW", patience_ms]}
+        # A run that was never nudged compares as the oldest of all: null sorts before dates.
+        waiting = {"$expr": {"$lt": ["$run.nudged_at", longest_ago]}}
+        fields = {"run.number": 1, "run.attempt": 1, "run.nudges": 1, "namespace": 1, "task": 1, "priority": 1}
+        with mongodb_errors():
+            cursor = self._jobs.find({"status": JobStatus.QUEUED.value, **waiting}, fields)
+            documents = await cursor.sort([("priority", -1), ("scheduled_at", 1)]).limit(limit).to_list(limit)
+        return [_next_nudge(document) for document in documents]
+
+    async def _at_now(self, wanted: Document, order: str, limit: int) -> tuple[datetime | None, list[Job]]:
+        stages: list[Document] = [
+            {"$match": wanted},
+            {"$sort": {order: 1}},
+            {"$limit": limit},
+            {"$unset": "outbox"},
+            _WITH_NOW,
+        ]
+        with mongodb_errors():
+            documents = await (await _aggregate(self._jobs, stages)).to_list(limit)
+        now = now_of(documents[0]) if documents else None
+        return now, [job_from_document(document) for document in documents]
+
+    async def _slice(
+        self, wanted: list[Document], order: Order, position: Position | None, size: int, forward: bool
+    ) -> list[Job]:
+        keys = sort_keys(order, forward=forward)
+        alternatives = [{}] if position is None else beyond(position, forward=forward)
+        found: list[Job] = []
+        for alternative in alternatives:
+            if len(found) < size:
+                found += await self._list({"$and": [*wanted, alternative]}, sort=keys, limit=size - len(found))
+        return found
+
+    async def _list(self, wanted: Document, *, limit: int, sort: list[tuple[str, int]] | None = None) -> list[Job]:
+        if not limit:
+            return []
+        with mongodb_errors():
+            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort).limit(limit)
+            documents = await cursor.to_list(limit)
+        return [job_from_document(document) for document in documents]
+
+
+async def _aggregate(collection: Collection, stages: list[Document]) -> Any:
+    """Motor answers the cursor, PyMongo's asyncio client a coroutine that gives it."""
+    cursor = collection.aggregate(stages)
+    return await cursor if hasattr(cursor, "__await__") else cursor
+
+
+def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:
+    """The filter, and the far end of the list when both ``after`` and ``before`` are given."""
+    wanted = job_filter(conditions)
+    far_end = request.before if not request.backward else request.after
+    if far_end is None:
+        return [wanted]
+    return [wanted, {"$or": beyond(job_position(far_end, order), forward=request.backward)}]
+
+
+def _next_nudge(document: Mapping[str, Any]) -> RunRef:
+    run = document["run"]
+    handler = f"{document['namespace']}.{document['task']}"
+    return RunRef(document["_id"], run["number"], run["attempt"], run["nudges"] + 1, handler, document["priority"])

@@ -1,0 +1,144 @@
+"""Moving events from the outboxes of jobs to the log: the relay's writes.
+
+The order of the four steps is what makes a crash between any two of them harmless: a run's record, then its event, is stored
+before the job forgets about it, and both are recognised when they are moved a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from jobs.errors import JobgateError
+from storage.client import Collection, Database
+from storage.documents import Document
+from storage.errors import mongodb_errors
+
+_ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
+_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key"), 1)
+_TOLD: Final = (
+    "seq",
+    "type",
+    "at",
+    "actor",
+    "reason",
+    "status",
+    "scheduled_at",
+    "effective_at",
+    "execution_count",
+    "error",
+)
+_DUPLICATE_KEY: Final = 11000
+
+
+class Deposed(JobgateError):
+    """Another relay writes the log: it took the feed number that this one was about to give."""
+
+
+class Outbox:
+    """The outboxes of all jobs, and the collections that they are emptied into."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs: Collection = database["jobs"]
+        self._events: Collection = database["events"]
+        self._executions: Collection = database["executions"]
+
+    async def relay(self, limit: int) -> int:
+        """Move the events of up to ``limit`` jobs, oldest first; answer how many events. Raises :class:`Deposed`."""
+        with mongodb_errors():
+            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, _FIELDS, hint="outbox")
+            jobs = await cursor.sort([("outbox.0.at", 1)]).limit(limit).to_list(limit)
+        if not jobs:
+            return 0
+        await self._record_executions(jobs)
+        events = _in_order(jobs)
+        await self._append(events)
+        await self._empty(jobs)
+        return len(events)
+
+    async def _record_executions(self, jobs: Sequence[Document]) -> None:
+        ended = [(job, entry["execution"]) for job in jobs for entry in job["outbox"] if entry["execution"]]
+        if not ended:
+            return
+        writes = [
+            UpdateOne({"_id": f"{job['_id']}:{run['number']}"}, {"$setOnInsert": _record(job, run)}, upsert=True)
+            for job, run in ended
+        ]
+        with mongodb_errors():
+            await self._executions.bulk_write(writes, ordered=False)
+
+    async def _append(self, events: list[Document]) -> None:
+        while events:
+            numbered = await self._numbered(events)
+            try:
+                with mongodb_errors():
+                    await self._events.insert_many(numbered, ordered=True)
+            except BulkWriteError as error:
+                _check_not_deposed(error)
+                events = await self._missing(events)
+            else:
+                return
+
+    async def _numbered(self, events: Sequence[Document]) -> list[Document]:
+        with mongodb_errors():
+            last = await self._events.find_one({}, {"_id": 1}, sort=[("_id", -1)])
+        head = 0 if last is None else last["_id"]
+        return [{**event, "_id": number} for number, event in enumerate(events, start=head + 1)]
+
+    async def _missing(self, events: Sequence[Document]) -> list[Document]:
+        """The events that are not in the log yet: an earlier relay may have died before it emptied the outboxes."""
+        with mongodb_errors():
+            cursor = self._events.find(
+                {"$or": [{"job_id": event["job_id"], "seq": event["seq"]} for event in events]}, {"job_id": 1, "seq": 1}
+            )
+            known = {(event["job_id"], event["seq"]) for event in await cursor.to_list(len(events))}
+        return [event for event in events if (event["job_id"], event["seq"]) not in known]
+
+    async def _empty(self, jobs: Sequence[Document]) -> None:
+        writes = [
+            UpdateOne(
+                {"_id": job["_id"], "outbox.seq": {"$lte": job["outbox"][-1]["seq"]}},
+                {"$pull": {"outbox": {"seq": {"$lte": job["outbox"][-1]["seq"]}}}},
+            )
+            for job in jobs
+        ]
+        with mongodb_errors():
+            await self._jobs.bulk_write(writes, ordered=False)
+
+
+def _in_order(jobs: Sequence[Document]) -> list[Document]:
+    """All events by time; those of one job by their number, even where the database's clock went backwards."""
+    keyed = [keyed for job in jobs for keyed in _keyed(job)]
+    return [event for *_, event in sorted(keyed, key=lambda key: key[:3])]
+
+
+def _keyed(job: Document) -> Iterator[tuple[Any, str, int, Document]]:
+    latest = job["outbox"][0]["at"]
+    for entry in job["outbox"]:
+        latest = max(latest, entry["at"])
+        yield latest, job["_id"], entry["seq"], _event(job, entry)
+
+
+def _event(job: Document, entry: Mapping[str, Any]) -> Document:
+    return {
+        "job_id": job["_id"],
+        **{field: entry[field] for field in _TOLD},
+        **{field: job[field] for field in _ORIGIN},
+        "recurring": "recurrence" in job and bool(job["recurrence"]),
+        "idempotency_key": (job.get("idempotency") or {}).get("key"),
+    }
+
+
+def _record(job: Document, run: Mapping[str, Any]) -> Document:
+    return {"job_id": job["_id"], "recurring": bool(job.get("recurrence")), **run}
+
+
+def _check_not_deposed(error: BulkWriteError) -> None:
+    for failure in error.details["writeErrors"]:
+        if failure["code"] != _DUPLICATE_KEY:
+            raise error
+        if "_id" in failure["keyPattern"]:
+            raise Deposed("another relay writes the event log") from error

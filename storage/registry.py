@@ -1,0 +1,101 @@
+"""Which workers live, and which tasks have ever been offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pymongo import UpdateOne
+
+from jobs.dispatch import TaskTerms
+from jobs.times import MILLISECOND, to_milliseconds
+from storage.client import Collection, Database
+from storage.errors import mongodb_errors
+
+WORKER_ALIVE: Final = timedelta(seconds=15)
+"""A worker that was not heard of for so long counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCard:
+    """What a worker says of itself."""
+
+    id: str
+    host: str
+    pid: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCard:
+    """What a worker says of a task that it can run."""
+
+    namespace: str
+    name: str
+    description: str | None
+    terms: TaskTerms
+
+
+class Registry:
+    """The collections ``workers`` and ``tasks``."""
+
+    def __init__(self, database: Database) -> None:
+        self._workers: Collection = database["workers"]
+        self._tasks: Collection = database["tasks"]
+
+    async def offer(self, tasks: Sequence[TaskCard]) -> None:
+        """Make tasks known. They stay known when the worker is gone: its jobs wait for the next one."""
+        writes = [
+            UpdateOne({"_id": f"{task.namespace}.{task.name}"}, [{"$set": _task_fields(task)}], upsert=True)
+            for task in tasks
+        ]
+        with mongodb_errors():
+            await self._tasks.bulk_write(writes, ordered=False)
+
+    async def find_terms(self, namespace: str, name: str) -> TaskTerms | None:
+        """What the task says about its jobs; None when no worker has ever offered it."""
+        with mongodb_errors():
+            task = await self._tasks.find_one({"_id": {"$eq": f"{namespace}.{name}"}})
+        if task is None or task["namespace"] != namespace:
+            return None
+        timeout = task["timeout"]
+        return TaskTerms(task["retries"], None if timeout is None else timeout * MILLISECOND)
+
+    async def sign_in(self, worker: WorkerCard, running: int) -> None:
+        """Say that the worker lives."""
+        fields = {
+            "host": {"$literal": worker.host},
+            "pid": worker.pid,
+            "concurrency": worker.concurrency,
+            "running": running,
+            "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
+            "heartbeat_at": "$$NOW",
+        }
+        with mongodb_errors():
+            await self._workers.update_one({"_id": worker.id}, [{"$set": fields}], upsert=True)
+
+    async def sign_out(self, worker: WorkerCard) -> None:
+        """Say that the worker is gone."""
+        with mongodb_errors():
+            await self._workers.delete_one({"_id": worker.id})
+
+    async def any_worker_lives(self) -> bool:
+        """Whether some worker was heard of lately, by the database's clock."""
+        lately = {"$subtract": ["$$NOW", to_milliseconds(WORKER_ALIVE)]}
+        with mongodb_errors():
+            found = await self._workers.find_one({"$expr": {"$gt": ["$heartbeat_at", lately]}}, {"_id": 1})
+        return found is not None
+
+
+def _task_fields(task: TaskCard) -> dict[str, object]:
+    timeout = task.terms.timeout
+    return {
+        "namespace": {"$literal": task.namespace},
+        "name": {"$literal": task.name},
+        "description": {"$literal": task.description},
+        "retries": task.terms.retries,
+        "timeout": None if timeout is None else to_milliseconds(timeout),
+        "seen_at": "$$NOW",
+    }

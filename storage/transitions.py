@@ -1,0 +1,178 @@
+"""Transitions of jobs: one method a kind, each a write fenced by the statuses it may leave, and by the token of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import InsertOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from jobs.decisions import Decision
+from jobs.errors import JobgateError
+from jobs.job import Job
+from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.promotion import Promotion
+from storage.client import Collection, Database
+from storage.documents import Document, job_from_document
+from storage.errors import mongodb_errors
+from storage.job_updates import (
+    Claim,
+    Finish,
+    NewJob,
+    Progress,
+    claim_update,
+    claimable,
+    finish_update,
+    first_nudge,
+    held,
+    new_document,
+    progress_write,
+    promotion_update,
+    sources_of,
+    unmoved,
+)
+from storage.jobs import RunRef
+from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
+
+_DUPLICATE_KEY: Final = 11000
+
+
+class KeyTaken(JobgateError):
+    """Another job holds the idempotency key."""
+
+
+class WriteRefused(JobgateError):
+    """The database refused one document, e.g. because it would grow beyond 16 MB; the other writes are not affected."""
+
+
+class JobWriter:
+    """The collection ``jobs``, changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs: Collection = database["jobs"]
+
+    async def insert_many(self, new: Sequence[NewJob]) -> list[Exception | None]:
+        """Insert jobs; each answers None, or :class:`KeyTaken` when its idempotency key belongs to another job."""
+        failed = await self._bulk([InsertOne(new_document(one)) for one in new])
+        return [failed.get(index) for index in range(len(new))]
+
+    async def claim_many(self, claims: Sequence[Claim]) -> list[Job | Exception | None]:
+        """Claim queued runs; each answers the job as claimed, or None when it was no longer there to be claimed."""
+        await self._bulk([UpdateOne(claimable(claim.ref), claim_update(claim)) for claim in claims])
+        # Which claims won is read back by their tokens: a batch answers only how many did.
+        wanted = {
+            "_id": {"$in": [claim.ref.job_id for claim in claims]},
+            "run.token": {"$in": [claim.token for claim in claims]},
+        }
+        with mongodb_errors():
+            documents = await self._jobs.find(wanted, {"outbox": 0}).to_list(len(claims))
+        won = {document["run"]["token"]: document for document in documents}
+        return [job_from_document(won[claim.token]) if claim.token in won else None for claim in claims]
+
+    async def finish_many(self, finishes: Sequence[Finish]) -> list[bool | Exception]:
+        """Write what became of attempts; each answers whether it still held its token. A stale one changes nothing."""
+        operations = [UpdateOne(held(finish), finish_update(finish)) for finish in finishes]
+        failed, matched = await self._bulk_matched(operations)
+        if matched == len(finishes):
+            return [True] * len(finishes)
+        ended = await self._last_tokens([finish.job_id for finish in finishes])
+        return [failed.get(index) or ended.get(finish.job_id) == finish.token for index, finish in enumerate(finishes)]
+
+    async def report_progress_many(self, reports: Sequence[Progress]) -> list[Exception | None]:
+        """Note how far attempts have come; a stale one changes nothing."""
+        failed = await self._bulk([progress_write(report) for report in reports])
+        return [failed.get(index) for index in range(len(reports))]
+
+    async def promote_many(self, promotions: Sequence[tuple[Job, Promotion]], *, nudged: int) -> list[RunRef]:
+        """Move due jobs on. The first ``nudged`` runs are about to be nudged by the caller: these are answered.
+
+        Another promoter may have been faster with some of them; the nudge of such a one finds nothing to claim.
+        """
+        refs: list[RunRef] = []
+        operations = []
+        for job, promotion in promotions:
+            ref = first_nudge(job, promotion.run) if promotion.run and len(refs) < nudged else None
+            refs += [ref] if ref else []
+            operations.append(UpdateOne(unmoved(job), promotion_update(promotion, nudged=ref is not None)))
+        await self._bulk(operations)
+        return refs
+
+    async def expire(self, job: Job, decision: Decision) -> bool:
+        """Take the run from a worker whose lease has run out; False when the worker was heard of meanwhile."""
+        if job.run is None or job.run.token is None:
+            return False
+        is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
+        finish = Finish(job.id, job.run.token, decision)
+        with mongodb_errors():
+            result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish))
+        return bool(result.matched_count)
+
+    async def mark_nudged(self, refs: Sequence[RunRef]) -> None:
+        """Note that queued runs are being nudged, so that they are not nudged again at once."""
+        update = {"$set": {"run.nudged_at": "$$NOW"}}
+        await self._bulk(
+            [UpdateOne(claimable(ref), [{"$set": {**update["$set"], "run.nudges": ref.nudge}}]) for ref in refs]
+        )
+
+    async def cancel(self, job_id: str, *, actor: str | None, reason: str | None) -> Job | None:
+        """Cancel in whatever status permits it; None when the job is missing or in another status."""
+        note = {"at": NOW.value, "by": {"$literal": actor}, "reason": {"$literal": reason}}
+        update = transition(
+            {
+                "status": JobStatus.CANCELLED.value,
+                "next_run_at": None,
+                "completed_at": NOW,
+                "cancelled": Expression(note),
+                "run": None,
+            },
+            [RULES[Action.CANCEL].event],
+            actor=actor,
+            reason=reason,
+            ended=EndedRun(JobStatus.CANCELLED),
+        )
+        return await self._move(Action.CANCEL, job_id, update)
+
+    async def _move(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
+        wanted = {"_id": {"$eq": job_id}, "status": sources_of(action)}
+        document: Document | None
+        with mongodb_errors():
+            document = await self._jobs.find_one_and_update(
+                wanted, update, projection={"outbox": 0}, return_document=ReturnDocument.AFTER
+            )
+        return None if document is None else job_from_document(document)
+
+    async def find_by_key(self, product: str, env: str, key: str) -> Job | None:
+        """The job that was dispatched with this idempotency key."""
+        wanted = {"product": {"$eq": product}, "env": {"$eq": env}, "idempotency.key": {"$eq": key}}
+        with mongodb_errors():
+            document = await self._jobs.find_one(wanted, {"outbox": 0})
+        return None if document is None else job_from_document(document)
+
+    async def _last_tokens(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        with mongodb_errors():
+            found = await self._jobs.find({"_id": {"$in": list(job_ids)}}, {"last_token": 1}).to_list(len(job_ids))
+        return {document["_id"]: document["last_token"] for document in found}
+
+    async def _bulk(self, operations: Sequence[Any]) -> Mapping[int, Exception]:
+        return (await self._bulk_matched(operations))[0]
+
+    async def _bulk_matched(self, operations: Sequence[Any]) -> tuple[Mapping[int, Exception], int]:
+        """Write all; answer what failed by its index, and how many documents were matched."""
+        if not operations:
+            return {}, 0
+        try:
+            with mongodb_errors():
+                result = await self._jobs.bulk_write(list(operations), ordered=False)
+        except BulkWriteError as error:
+            failed = {one["index"]: _refusal(one) for one in error.details["writeErrors"]}
+            if not failed:
+                raise
+            return failed, error.details["nMatched"]
+        return {}, result.matched_count
+
+
+def _refusal(failure: Mapping[str, Any]) -> Exception:
+    if failure["code"] == _DUPLICATE_KEY:
+        return KeyTaken("the idempotency key belongs to another job")
+    return WriteRefused(failure["errmsg"])

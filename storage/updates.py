@@ -1,0 +1,131 @@
+"""Transitions as update pipelines: the new values, the event and the ended run, all in one fenced write.
+
+Pipelines, because only the server knows the job's next event number, the revision and the time. Everything that
+comes from outside goes in as ``$literal``: a string that starts with a dollar would be read as an expression otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jobs.events import EventType
+from jobs.lifecycle import TERMINAL, JobStatus
+
+Pipeline = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A value that the server computes; everything else in an update is taken literally."""
+
+    value: Any
+
+
+NOW: Final = Expression("$$NOW")
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """How the current run ended, when the transition ends one that had been started."""
+
+    status: JobStatus
+    error: Mapping[str, Any] | None = None
+    result: Any = None
+
+
+def transition(
+    values: Mapping[str, object],
+    events: Sequence[EventType],
+    *,
+    actor: str | None = None,
+    reason: str | None = None,
+    ended: EndedRun | None = None,
+) -> Pipeline:
+    """The update that sets ``values`` (dotted paths allowed) and tells of it with ``events``, in this order."""
+    stages: Pipeline = [] if ended is None else [_tally(ended)]
+    stages.append({"$set": {**_written(values), "revision": {"$add": ["$revision", 1]}, "updated_at": "$$NOW"}})
+    stages.append({"$set": {"effective_at": _EFFECTIVE_AT}})
+    stages.append({"$set": _announcement(events, actor, reason, ended is not None)})
+    if ended is not None:
+        stages.append({"$unset": "ended"})
+    return stages
+
+
+def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str | None) -> dict[str, Any]:
+    """The outbox fields of a document that is about to be inserted: a new job is announced by its own insert."""
+    entries = [
+        {
+            "seq": number,
+            "type": event.value,
+            "at": job["created_at"],
+            "actor": actor,
+            "reason": None,
+            "execution": None,
+            **{field: job[field] for field in ("status", "scheduled_at", "effective_at", "execution_count")},
+            "error": None,
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+    return {"outbox": entries, "event_seq": len(entries)}
+
+
+_EFFECTIVE_AT: Final = {
+    "$cond": [{"$in": ["$status", sorted(status.value for status in TERMINAL)]}, "$completed_at", "$scheduled_at"]
+}
+
+
+def _written(values: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        path: value.value if isinstance(value, Expression) else {"$literal": value} for path, value in values.items()
+    }
+
+
+def _tally(ended: EndedRun) -> dict[str, Any]:
+    """Keep the run that is about to be cleared, and count it. A run that never started leaves no trace."""
+    has_started = {"$gt": ["$run.started_at", None]}
+    count = f"tally.{ended.status.value}"
+    return {
+        "$set": {
+            "ended": {"$cond": [has_started, _execution(ended), None]},
+            count: {"$add": [f"${count}", {"$cond": [has_started, 1, 0]}]},
+        }
+    }
+
+
+def _execution(ended: EndedRun) -> dict[str, Any]:
+    return {
+        "number": "$run.number",
+        "scheduled_for": "$run.scheduled_for",
+        "started_at": "$run.started_at",
+        "completed_at": "$$NOW",
+        "status": ended.status.value,
+        "attempts": "$run.attempt",
+        "error": {"$literal": ended.error},
+        "result": {"$literal": ended.result},
+        "worker": "$run.worker",
+    }
+
+
+def _announcement(events: Sequence[EventType], actor: str | None, reason: str | None, ends_run: bool) -> dict[str, Any]:
+    entries = [
+        {
+            "seq": {"$add": ["$event_seq", number]},
+            "type": event.value,
+            "at": "$$NOW",
+            "actor": {"$literal": actor},
+            "reason": {"$literal": reason},
+            "execution": "$ended" if ends_run and number == 1 else None,
+            "status": "$status",
+            "scheduled_at": "$scheduled_at",
+            "effective_at": "$effective_at",
+            "execution_count": "$execution_count",
+            "error": "$last_error",
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+    return {
+        "outbox": {"$concatArrays": ["$outbox", entries]},
+        "event_seq": {"$add": ["$event_seq", len(entries)]},
+    }
