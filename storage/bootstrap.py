@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 from redis.asyncio import Redis
@@ -18,9 +17,8 @@ from jobs.errors import StoreUnavailable
 
 Document = dict[str, Any]
 
-ALREADY_INITIALIZED: Final = 23
-NOT_YET_INITIALIZED: Final = 94
-CONFIGURATION_IN_PROGRESS: Final = 109
+TOO_EARLY_OR_DONE: Final = {23, 94, 109}
+"""AlreadyInitialized, NotYetInitialized, ConfigurationInProgress: what the next look will have sorted out."""
 
 DEFAULT_SET_NAME: Final = "rs0"
 LOOK_AGAIN_SECONDS: Final = 0.01
@@ -54,10 +52,11 @@ async def ping_redis(url: str, timeout: timedelta) -> None:
             raise StoreUnavailable("Redis", f"no answer at {address} ({type(error).__name__})") from error
 
 
-async def initiate_replica_set(url: str, timeout: timedelta = timedelta(seconds=30)) -> None:
+async def initiate_replica_set(url: str, timeout: timedelta = timedelta(seconds=60)) -> None:
     """Make the one server that ``url`` names the primary of a replica set of its own, and wait until it is.
 
-    Can be repeated at will. A server that was moved to another port since takes its place in the set anew.
+    Can be repeated at will. A server that was moved to another port since takes its place in the set anew. MongoDB
+    then first looks for itself at the old address, for half a minute if something there takes connections in silence.
     Raises StoreUnavailable when it is not primary within ``timeout``, and ValueError for a set of several members,
     which is never ours to change.
     """
@@ -69,39 +68,31 @@ async def initiate_replica_set(url: str, timeout: timedelta = timedelta(seconds=
     async with client:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                await _until_primary(client.admin, name, f"{host}:{port}")
+                await _until_primary(client, name, f"{host}:{port}")
         except (PyMongoError, TimeoutError) as error:
             detail = str(error) or f"not primary within {timeout}"
             raise StoreUnavailable("MongoDB", f"{host}:{port}: {detail}") from error
 
 
-async def _until_primary(admin: AsyncDatabase[Document], name: str, address: str) -> None:
-    while not (await admin.command("hello"))["isWritablePrimary"]:
-        await _configure(admin, name, address)
+async def _until_primary(client: AsyncMongoClient[Document], name: str, address: str) -> None:
+    while not (await client.admin.command("hello"))["isWritablePrimary"]:
+        await _configure(client, name, address)
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-async def _configure(admin: AsyncDatabase[Document], name: str, address: str) -> None:
+async def _configure(client: AsyncMongoClient[Document], name: str, address: str) -> None:
     """One step towards a set whose only member is ``address``; a step that comes too early is simply repeated."""
+    # Read from where it is stored: asked for it, a server that is still loading its configuration says that it has
+    # none, and to be given one in that moment ends it.
+    config = await client.local["system.replset"].find_one()
     try:
-        config = await _read_config(admin)
         if config is None:
-            await admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": address}]})
+            await client.admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": address}]})
         elif _only_member(config)["host"] != address:
-            await admin.command("replSetReconfig", _moved(config, address), force=True)
+            await client.admin.command("replSetReconfig", _moved(config, address), force=True)
     except OperationFailure as error:
-        if error.code not in {ALREADY_INITIALIZED, CONFIGURATION_IN_PROGRESS}:
+        if error.code not in TOO_EARLY_OR_DONE:
             raise
-
-
-async def _read_config(admin: AsyncDatabase[Document]) -> Document | None:
-    try:
-        config: Document = (await admin.command("replSetGetConfig"))["config"]
-    except OperationFailure as error:
-        if error.code != NOT_YET_INITIALIZED:
-            raise
-        return None
-    return config
 
 
 def _only_member(config: Document) -> Document:

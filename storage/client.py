@@ -70,10 +70,11 @@ def open_database(client: Any, name: str) -> Database:
     )
 
 
-def open_sync_client(url: str) -> MongoClient[dict[str, Any]]:
-    """A blocking client, for the thread whose heartbeats must not depend on the event loop."""
+def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
+    """A blocking client, for the thread whose heartbeats must not depend on the event loop; it gives up after the timeout."""
+    timeouts = {**_TIMEOUTS, "serverSelectionTimeoutMS": timeout_ms, "socketTimeoutMS": timeout_ms}
     with mongodb_errors():
-        return MongoClient(url, maxPoolSize=2, **_TIMEOUTS)
+        return MongoClient(url, maxPoolSize=2, **timeouts)
 
 
 async def check_server(client: Any) -> None:

@@ -27,7 +27,7 @@ class DatabaseClock:
         """Ask the database. Raises ``StoreUnavailable``."""
         before = time.monotonic()
         with mongodb_errors():
-            hello = await self._database.command("hello")
+            hello = await self._database.command("hello", codec_options=self._database.codec_options)
         # The answer was written at some time in between; the middle halves the error.
         self._monotonic = (before + time.monotonic()) / 2
         self._at = hello["localTime"]

@@ -1,0 +1,83 @@
+"""Child processes that are this same program: started, known to be ready, restarted when they die, ended with us."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway.devstack import bound_exec
+
+logger = logging.getLogger("jobgate.dev")
+
+STOP_SECONDS: Final = 30.0
+_RESTART_AFTER: Final = 1.0
+
+
+class Child:
+    """``python -m gateway …`` as a process of its own. It ends when this process ends, however that happens."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._arguments = list(arguments)
+        self._environment = dict(environment)
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def start(self) -> bool:
+        """Start it; True once it says that it is ready, False when it ended before."""
+        reading, writing = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", bound_exec.__file__, str(os.getpid())),
+                *(sys.executable, "-m", "gateway", *self._arguments, "--ready-fd", str(writing)),
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(writing,),
+                # Ctrl-C in the terminal is for the parent, which ends its children in order.
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        return await _said_ready(reading)
+
+    async def keep(self) -> None:
+        """Start it again whenever it ends, until it is stopped."""
+        while not self._stopping and self._process is not None:
+            status = await self._process.wait()
+            if self._stopping:
+                return
+            logger.error("the %s ended with status %s; starting it again", self._name, status)
+            await asyncio.sleep(_RESTART_AFTER)
+            await self.start()
+
+    async def stop(self) -> None:
+        """Ask it to end; kill it when that takes longer than ``STOP_SECONDS``."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            logger.error("the %s does not end: killed", self._name)
+            process.kill()
+            await process.wait()
+
+
+async def _said_ready(reading: int) -> bool:
+    """Whether anything was written before the other end was closed."""
+    stream = asyncio.StreamReader()
+    with os.fdopen(reading, "rb") as pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), pipe
+        )
+        try:
+            return bool(await stream.read(1))
+        finally:
+            transport.close()

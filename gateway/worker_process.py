@@ -1,0 +1,67 @@
+"""``jobgate worker``: one worker process, from the settings to the signals that end it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from datetime import timedelta
+
+import uvloop
+
+from gateway.logs import configure_logging
+from gateway.settings import Settings
+from jobs.errors import JobgateError
+from storage.client import Driver
+from worker.process import WorkerConfig, run_worker
+from worker.tasks import TaskRegistry, load_tasks
+
+
+def run(settings: Settings, *, ready_fd: int | None = None) -> None:
+    """Work until SIGTERM or Ctrl-C, then drain. A second signal ends it at once: its runs are found by their leases.
+
+    Raises ``TaskLoadError``, ``StoreUnavailable``, ``UnsupportedStore``.
+    """
+    configure_logging("worker", settings.log_level)
+    tasks = load_tasks(settings.task_modules, allow_private=settings.allow_private_addresses)
+    uvloop.run(_run(worker_config(settings), tasks, ready_fd))
+
+
+def worker_config(settings: Settings) -> WorkerConfig:
+    """What the worker needs of the settings. Raises :class:`JobgateError` when it does not know its stores."""
+    if settings.mongodb_url is None or settings.redis_url is None:
+        raise JobgateError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
+    return WorkerConfig(
+        mongodb_url=settings.mongodb_url,
+        redis_url=settings.redis_url,
+        database=settings.database,
+        driver=Driver(settings.driver),
+        concurrency=settings.concurrency,
+        lease=timedelta(seconds=settings.lease_seconds),
+        drain=timedelta(seconds=settings.drain_seconds),
+        cancel_grace=timedelta(seconds=settings.cancel_grace_seconds),
+        max_outstanding=settings.max_outstanding,
+        sweep_every=timedelta(seconds=settings.sweep_seconds),
+        renudge_after=timedelta(seconds=settings.renudge_seconds),
+    )
+
+
+async def _run(config: WorkerConfig, tasks: TaskRegistry, ready_fd: int | None) -> None:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, _stop, stop)
+    working = asyncio.create_task(run_worker(config, tasks, stop, ready))
+    became_ready = asyncio.create_task(ready.wait())
+    await asyncio.wait({working, became_ready}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.is_set() and ready_fd is not None:
+        os.write(ready_fd, b"1")
+        os.close(ready_fd)
+    became_ready.cancel()
+    await working
+
+
+def _stop(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(1)
+    stop.set()

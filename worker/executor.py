@@ -1,0 +1,233 @@
+"""Executing one attempt of a run: claim, call the handler, decide, write. Only here do the pure parts meet the world."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import random
+from typing import Final
+
+from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, decide
+from jobs.errors import StoreUnavailable
+from jobs.job import Job, JobError
+from jobs.lifecycle import Action, JobStatus
+from storage.batches import Batcher
+from storage.clock import DatabaseClock
+from storage.job_updates import Claim, Finish, Progress
+from storage.jobs import RunRef
+from storage.signals import Signals, Topic
+from storage.transitions import WriteRefused
+from worker.context import CancelReason, TaskContext
+from worker.handlers import Verdict, call
+from worker.running import Attempt, Running
+from worker.tasks import TaskDefinition, TaskRegistry
+
+logger = logging.getLogger("jobgate.executor")
+
+_RETRY_WRITE_AFTER: Final = 0.2
+_LONG_BLOCK: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How this worker runs things."""
+
+    worker: str
+    lease: timedelta
+    cancel_grace: timedelta
+    """How long a handler may take to obey when it is told to stop; then it is abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """The group-committed writes of attempts."""
+
+    claims: Batcher[Claim, Job | None]
+    finishes: Batcher[Finish, bool]
+    progress: Batcher[Progress, None]
+
+
+class Executor:
+    """Runs what nudges speak of, as far as there is room."""
+
+    def __init__(
+        self,
+        tasks: TaskRegistry,
+        running: Running,
+        writes: Writes,
+        signals: Signals,
+        clock: DatabaseClock,
+        terms: Terms,
+    ) -> None:
+        self._tasks = tasks
+        self._running = running
+        self._writes = writes
+        self._signals = signals
+        self._clock = clock
+        self._terms = terms
+        self._abandoned: set[asyncio.Future[Verdict]] = set()
+        self.draining = False
+        """No more claims: the worker is shutting down."""
+
+    async def look_at(self, ref: RunRef) -> None:
+        """Run what ``ref`` speaks of if it is still waiting, there is room, and this worker has the handler."""
+        namespace, _, task = ref.handler.partition(".")
+        definition = self._tasks.find(namespace, task)
+        if definition is None or self.draining or self._running.is_full:
+            return
+        self._running.reserve()
+        try:
+            attempt = await self._claim(ref)
+        finally:
+            self._running.unreserve()
+        if attempt is not None:
+            await self._execute(attempt)
+
+    async def _claim(self, ref: RunRef) -> Attempt | None:
+        claim = Claim(ref, self._terms.worker, secrets.token_hex(16), self._terms.lease)
+        try:
+            job = await self._writes.claims.submit(claim)
+        except StoreUnavailable as error:
+            # If the claim was written after all, nobody works on it until its lease has run out.
+            logger.warning("claiming %s: %s", ref.job_id, error)
+            return None
+        if job is None or job.run is None:
+            return None
+        attempt = Attempt(job, job.run, claim.token, self._terms.lease)
+        self._running.add(attempt)
+        self._signals.wake(Topic.OUTBOX)
+        return attempt
+
+    async def _execute(self, attempt: Attempt) -> None:
+        try:
+            # Looked up once more, by what the job says: the nudge is hearsay.
+            definition = self._tasks.find(attempt.job.namespace, attempt.job.task)
+            if definition is None:
+                await self._write(attempt, Released("this worker does not have the handler"))
+                return
+            outcome = await self._run(definition, attempt)
+            if outcome is not None:
+                await self._write(attempt, outcome)
+        finally:
+            self._running.remove(attempt)
+
+    async def _run(self, definition: TaskDefinition, attempt: Attempt) -> Outcome | None:
+        """What the handler did, or None when that is no longer ours to say."""
+        context = self._context(attempt)
+        began = time.monotonic()
+        handler = call(definition, context, attempt.job.input)
+        try:
+            await self._wait(handler, attempt)
+            overdue = _is_overdue(attempt.job.timeout, time.monotonic() - began)
+            if handler.done() and not overdue:
+                return handler.result()
+            reason = attempt.stop_reason or CancelReason.TIMEOUT
+            obeyed = handler.done() or await self._stop(handler, context, reason)
+            return _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
+        finally:
+            await context.close()
+
+    async def _wait(self, handler: asyncio.Future[Verdict], attempt: Attempt) -> None:
+        stopped = asyncio.ensure_future(attempt.stopped())
+        timeout = attempt.job.timeout
+        try:
+            await asyncio.wait(
+                {handler, stopped},
+                timeout=None if timeout is None else timeout.total_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+
+    async def _stop(self, handler: asyncio.Future[Verdict], context: TaskContext, reason: CancelReason) -> bool:
+        """Tell the handler to stop; False when it did not within the grace, and is left to itself."""
+        context.cancel(reason)
+        if isinstance(handler, asyncio.Task):
+            handler.cancel()
+        done, _ = await asyncio.wait({handler}, timeout=self._terms.cancel_grace.total_seconds())
+        if not done:
+            logger.error("run %s ignores its cancellation (%s): abandoned", context.run_key, reason.value)
+            self._abandoned.add(handler)
+            handler.add_done_callback(self._abandoned.discard)
+        return bool(done)
+
+    async def _write(self, attempt: Attempt, outcome: Outcome) -> None:
+        decision = self._decide(attempt, outcome)
+        try:
+            held = await self._until_answered(Finish(attempt.job.id, attempt.token, decision))
+        except WriteRefused as error:
+            refused = Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
+            held = await self._until_answered(Finish(attempt.job.id, attempt.token, self._decide(attempt, refused)))
+        if not held:
+            logger.warning("run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id)
+            return
+        self._announce(decision)
+
+    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
+        # Chance spreads retries out; nothing secret hangs on it.
+        return decide(attempt.job, attempt.run, outcome, now=self._clock.now(), draw=random())  # noqa: S311
+
+    async def _until_answered(self, finish: Finish) -> bool:
+        """The handler's work is done: its outcome is worth waiting for the database, for as long as that takes."""
+        while True:
+            try:
+                return await self._writes.finishes.submit(finish)
+            except StoreUnavailable as error:
+                logger.warning("writing the outcome of %s: %s", finish.job_id, error)
+                await asyncio.sleep(_RETRY_WRITE_AFTER)
+
+    def _announce(self, decision: Decision) -> None:
+        self._signals.wake(Topic.OUTBOX)
+        if decision.action is Action.RELEASE:
+            self._signals.wake(Topic.BACKLOG)
+        elif decision.status is JobStatus.SCHEDULED:
+            self._signals.wake(Topic.SCHEDULED)
+
+    def _context(self, attempt: Attempt) -> TaskContext:
+        job, run = attempt.job, attempt.run
+        return TaskContext(
+            job_id=job.id,
+            namespace=job.namespace,
+            task=job.task,
+            product=job.product,
+            env=job.env,
+            execution=run.number,
+            attempt=run.attempt,
+            scheduled_for=run.scheduled_for,
+            deadline=_deadline(job.timeout, self._clock.now()),
+            report=self._reporter(attempt),
+            loop=asyncio.get_running_loop(),
+        )
+
+    def _reporter(self, attempt: Attempt) -> Callable[[float, str | None], asyncio.Future[None]]:
+        async def report(fraction: float, message: str | None) -> None:
+            await self._writes.progress.submit(Progress(attempt.job.id, attempt.token, fraction, message))
+            self._signals.wake(Topic.OUTBOX)
+
+        return lambda fraction, message: asyncio.ensure_future(report(fraction, message))
+
+
+def _deadline(timeout: timedelta | None, now: datetime) -> datetime | None:
+    return None if timeout is None else now + timeout
+
+
+def _is_overdue(timeout: timedelta | None, elapsed: float) -> bool:
+    """Also of a handler that ended: one that blocks the loop ends before anybody could stop it."""
+    return timeout is not None and elapsed >= timeout.total_seconds()
+
+
+def _outcome_of_stop(reason: CancelReason, timeout: timedelta | None, *, obeyed: bool) -> Outcome | None:
+    match reason:
+        case CancelReason.TIMEOUT:
+            suffix = "" if obeyed else ", and ignored its cancellation"
+            seconds = timeout.total_seconds() if timeout is not None else 0
+            return Failed(JobError(TIMEOUT, f"the handler did not end within {seconds:g} s{suffix}"))
+        case CancelReason.SHUTDOWN:
+            return Released("the worker shut down")
+        case CancelReason.CANCELLED | CancelReason.LEASE_LOST:
+            return None

@@ -1,0 +1,88 @@
+"""The heartbeat: a thread that renews the leases of this process's attempts, whatever the event loop is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+from jobs.errors import StoreUnavailable
+from storage.heartbeats import LeaseKeeper
+from worker.context import CancelReason
+from worker.running import Attempt, Running
+
+logger = logging.getLogger("jobgate.heart")
+
+
+class Heart:
+    """Beats three times a lease, and at once when it is poked. What it finds lost is stopped.
+
+    When the database does not answer, an attempt whose lease is running out by this process's own clock is stopped as
+    well: by then another worker may have been given the run.
+    """
+
+    def __init__(self, keeper: LeaseKeeper, running: Running, lease: timedelta) -> None:
+        self._keeper = keeper
+        self._running = running
+        self._lease = lease
+        self._poked = threading.Event()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._every = lease.total_seconds() / 3
+        self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Beat now: something may have been cancelled."""
+        self._poked.set()
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self._poked.set()
+        await asyncio.to_thread(self._thread.join, 5)
+        self._keeper.close()
+
+    def _beat_for_ever(self) -> None:
+        pause = self._every
+        while not self._stopping:
+            self._poked.wait(pause)
+            self._poked.clear()
+            try:
+                pause = self._beat()
+            except Exception:
+                # The thread must live: without it every lease of this process runs out.
+                logger.exception("a heartbeat failed")
+
+    def _beat(self) -> float:
+        """Renew once; answer the seconds until the next time."""
+        attempts = {attempt.token: attempt for attempt in self._running}
+        if not attempts:
+            return self._every
+        asked_at = time.monotonic()
+        try:
+            renewal = self._keeper.renew({token: one.job.id for token, one in attempts.items()})
+        except StoreUnavailable as error:
+            logger.warning("leases were not renewed: %s", error)
+            self._stop([one for one in attempts.values() if self._is_running_out(one)], CancelReason.LEASE_LOST)
+            return self._every / 10
+        for token in renewal.held:
+            attempts[token].held_until = asked_at + self._lease.total_seconds()
+        lost = {token: one for token, one in attempts.items() if token not in renewal.held}
+        self._stop([lost.pop(token) for token in renewal.cancelled], CancelReason.CANCELLED)
+        self._stop(lost.values(), CancelReason.LEASE_LOST)
+        return self._every
+
+    def _is_running_out(self, attempt: Attempt) -> bool:
+        margin = self._lease.total_seconds() / 6
+        return time.monotonic() > attempt.held_until - margin
+
+    def _stop(self, attempts: Iterable[Attempt], reason: CancelReason) -> None:
+        for attempt in attempts:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(attempt.stop, reason)

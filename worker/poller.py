@@ -1,0 +1,109 @@
+"""arq's Worker as the process that waits for nudges; it decides nothing, and outlives whatever happens to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+from storage.errors import REDIS_AWAY
+from storage.jobs import RunRef
+from storage.redis import RUN_FUNCTION, pack, queue_name, unpack
+from worker.executor import Executor
+
+logger = logging.getLogger("jobgate.poller")
+
+_POLL_EVERY: Final = 0.02
+_AFTER_FAILURE: Final = 0.5
+_CLOSE_WITHIN: Final = 2.0
+
+# Timeouts are the executor's. arq must have one, and keeps a marker in Redis for as long; markers of nudges never matter.
+_NEVER: Final = timedelta(days=3650)
+
+
+class Poller:
+    """Takes nudges from Redis and hands them to the executor."""
+
+    def __init__(self, redis: ArqRedis, database: str, executor: Executor, concurrency: int) -> None:
+        self._redis = redis
+        self._queue = queue_name(database)
+        self._executor = executor
+        self._concurrency = concurrency
+        self._worker: Worker | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._poll_for_ever())
+
+    def pause(self) -> None:
+        """Take no more nudges; those taken go on."""
+        if self._worker is not None:
+            self._worker.allow_pick_jobs = False
+
+    async def stop(self) -> None:
+        if self._task is None:
+            return
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self._settle()
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            self._worker = self._new_worker()
+            try:
+                await self._worker.async_run()
+            except REDIS_AWAY as error:
+                # Runs under way go on: they are this process's, whatever becomes of arq's bookkeeping.
+                logger.warning("polling was interrupted: %s", type(error).__name__)
+            self._forget(self._worker)
+            await asyncio.sleep(_AFTER_FAILURE)
+
+    def _new_worker(self) -> Worker:
+        return Worker(
+            functions=[func(self._look, name=RUN_FUNCTION, timeout=_NEVER)],
+            queue_name=self._queue,
+            redis_pool=self._redis,
+            handle_signals=False,
+            max_jobs=self._concurrency,
+            job_timeout=_NEVER,
+            keep_result=0,
+            max_tries=1,
+            retry_jobs=False,
+            poll_delay=_POLL_EVERY,
+            queue_read_limit=max(100, 2 * self._concurrency),
+            job_serializer=pack,
+            job_deserializer=unpack,
+            log_results=False,
+        )
+
+    async def _look(self, _: dict[Any, Any], *arguments: object) -> None:
+        match arguments:
+            case [str(job_id), int(number), int(attempt), int(nudge), str(handler)]:
+                await self._executor.look_at(RunRef(job_id, number, attempt, nudge, handler))
+            case _:
+                # Whoever can write to Redis can put anything there.
+                logger.warning("a nudge that makes no sense was dropped")
+
+    def _forget(self, worker: Worker) -> None:
+        for task in worker.tasks.values():
+            task.add_done_callback(_consume)
+
+    async def _settle(self) -> None:
+        """Let arq tidy up behind the last runs, as far as Redis lets it."""
+        tasks = list(self._worker.tasks.values()) if self._worker is not None else []
+        if tasks:
+            _, hanging = await asyncio.wait(tasks, timeout=_CLOSE_WITHIN)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _consume(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

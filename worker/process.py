@@ -1,0 +1,213 @@
+"""A worker, put together: what it opens, which loops it runs, and how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from arq.connections import ArqRedis
+
+from jobs.dispatch import TaskTerms
+from storage.batches import Batcher
+from storage.client import Database, Driver, check_server, close_client, open_client, open_database
+from storage.clock import DatabaseClock
+from storage.heartbeats import LeaseKeeper
+from storage.indexes import create_indexes
+from storage.jobs import JobReader
+from storage.leases import Lease
+from storage.outbox import Outbox
+from storage.redis import close_redis, open_redis
+from storage.registry import WORKER_ALIVE, Registry, TaskCard, WorkerCard
+from storage.signals import Signals, Topic
+from storage.transitions import JobWriter
+from storage.wakeups import Wakeups
+from worker.context import CancelReason
+from worker.executor import Executor, Terms, Writes
+from worker.heart import Heart
+from worker.loops import Loop
+from worker.poller import Poller
+from worker.promoter import Promoter
+from worker.relay import LEASE as RELAY_LEASE
+from worker.relay import Relay
+from worker.running import Running
+from worker.sweeper import Feeder, Sweeper
+from worker.tasks import TaskDefinition, TaskRegistry
+
+logger = logging.getLogger("jobgate.worker")
+
+_SYNCHRONISE_EVERY: Final = 10.0
+_WRITE_WITHIN: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker needs to know."""
+
+    mongodb_url: str
+    redis_url: str
+    database: str
+    driver: Driver
+    concurrency: int
+    lease: timedelta
+    drain: timedelta
+    """How long runs may go on once the worker was told to stop."""
+    cancel_grace: timedelta
+    max_outstanding: int
+    sweep_every: timedelta
+    renudge_after: timedelta
+
+
+async def run_worker(config: WorkerConfig, tasks: TaskRegistry, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    """Work until ``stop`` is set, then drain and return. Sets ``ready`` once nudges are taken.
+
+    Raises ``StoreUnavailable`` and ``UnsupportedStore`` at the start only.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(config))
+        redis = await stack.enter_async_context(_redis(config, patient=False))
+        patient_redis = await stack.enter_async_context(_redis(config, patient=True))
+        worker = _Worker(config, tasks, database, redis, patient_redis)
+        await worker.start()
+        ready.set()
+        await stop.wait()
+        await worker.stop()
+
+
+@asynccontextmanager
+async def _database(config: WorkerConfig) -> AsyncIterator[Database]:
+    client = open_client(config.mongodb_url, config.driver)
+    try:
+        await check_server(client)
+        database = open_database(client, config.database)
+        await create_indexes(database)
+        yield database
+    finally:
+        await close_client(client)
+
+
+@asynccontextmanager
+async def _redis(config: WorkerConfig, *, patient: bool) -> AsyncIterator[ArqRedis]:
+    redis = await open_redis(config.redis_url, config.database, patient=patient)
+    try:
+        yield redis
+    finally:
+        await close_redis(redis)
+
+
+class _Worker:
+    """The parts of one worker and the order in which they come and go."""
+
+    def __init__(
+        self, config: WorkerConfig, tasks: TaskRegistry, database: Database, redis: ArqRedis, patient_redis: ArqRedis
+    ) -> None:
+        self._config = config
+        self._tasks = tasks
+        host = socket.gethostname()
+        self._card = WorkerCard(f"{host}:{os.getpid()}:{os.urandom(4).hex()}", host, os.getpid(), config.concurrency)
+        self._registry = Registry(database)
+        self._clock = DatabaseClock(database)
+        self._running = Running(config.concurrency)
+        self._signals = Signals(redis, config.database)
+        self._wakeups = Wakeups(redis, config.database, _TOPICS)
+        self._heart = Heart(LeaseKeeper(config.mongodb_url, config.database, config.lease), self._running, config.lease)
+        self._executor = self._new_executor(JobWriter(database))
+        self._poller = Poller(patient_redis, config.database, self._executor, config.concurrency)
+        lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
+        self._relay = Relay(Outbox(database), lease, self._signals, _always)
+        self._loops = self._new_loops(JobReader(database), JobWriter(database))
+
+    async def start(self) -> None:
+        await self._clock.synchronise()
+        await self._registry.offer([_card(definition) for definition in self._tasks.definitions()])
+        await self._registry.sign_in(self._card, 0)
+        self._heart.start()
+        self._wakeups.start()
+        for loop in self._loops:
+            loop.start()
+        self._poller.start()
+        logger.info("worker %s is ready: %s tasks, %s at a time", *self._described())
+
+    async def stop(self) -> None:
+        """Take nothing more, let runs end within the budget, release the others, and sign out."""
+        self._executor.draining = True
+        self._poller.pause()
+        if not await self._running.wait_until_idle(self._config.drain.total_seconds()):
+            self._running.stop_all(CancelReason.SHUTDOWN)
+            await self._running.wait_until_idle(self._config.cancel_grace.total_seconds() + _WRITE_WITHIN)
+        await self._poller.stop()
+        for loop in self._loops:
+            await loop.stop()
+        await self._relay.run_once()
+        await self._relay.stop()
+        await self._registry.sign_out(self._card)
+        await self._wakeups.close()
+        await self._signals.close()
+        await self._heart.stop()
+        logger.info("worker %s has stopped", self._card.id)
+
+    def _described(self) -> tuple[str, int, int]:
+        return self._card.id, len(self._tasks.definitions()), self._config.concurrency
+
+    def _new_executor(self, writer: JobWriter) -> Executor:
+        writes = Writes(
+            Batcher(writer.claim_many), Batcher(writer.finish_many), Batcher(writer.report_progress_many)
+        )
+        terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
+        return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
+
+    def _new_loops(self, jobs: JobReader, writer: JobWriter) -> list[Loop]:
+        config, signals = self._config, self._signals
+        promoter = Promoter(jobs, writer, signals, self._clock, max_outstanding=config.max_outstanding)
+        sweeper = Sweeper(jobs, writer, signals, lease=config.lease, every=config.sweep_every)
+        feeder = Feeder(
+            jobs,
+            writer,
+            signals,
+            max_outstanding=config.max_outstanding,
+            renudge_after=config.renudge_after,
+            every=config.sweep_every,
+        )
+        return [
+            Loop("promoter", promoter.run_once, partial(self._wakeups.wait, Topic.SCHEDULED)),
+            Loop("sweeper", sweeper.run_once),
+            Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
+            Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
+            Loop("registry", self._keep_alive),
+            Loop("clock", self._synchronise),
+            Loop("cancellations", self._nothing, self._poke_when_cancelled),
+        ]
+
+    async def _keep_alive(self) -> float:
+        await self._registry.sign_in(self._card, len(self._running))
+        return WORKER_ALIVE.total_seconds() / 3
+
+    async def _synchronise(self) -> float:
+        await self._clock.synchronise()
+        return _SYNCHRONISE_EVERY
+
+    async def _nothing(self) -> float:
+        return _SYNCHRONISE_EVERY
+
+    async def _poke_when_cancelled(self, timeout: float) -> None:
+        if await self._wakeups.wait(Topic.CANCELLED, timeout):
+            self._heart.poke()
+
+
+_TOPICS: Final = (Topic.OUTBOX, Topic.SCHEDULED, Topic.BACKLOG, Topic.CANCELLED)
+
+
+async def _always() -> bool:
+    return True
+
+
+def _card(definition: TaskDefinition) -> TaskCard:
+    terms = TaskTerms(definition.retries, definition.timeout)
+    return TaskCard(definition.namespace, definition.task, definition.description, terms)

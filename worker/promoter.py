@@ -1,0 +1,70 @@
+"""Promoting: scheduled jobs whose time has come are queued. Any number of processes may do it at once."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from jobs.job import Job
+from jobs.promotion import Promotion, promote
+from storage.clock import DatabaseClock
+from storage.jobs import JobReader
+from storage.signals import Signals, Topic
+from storage.transitions import JobWriter
+
+logger = logging.getLogger("jobgate.promoter")
+
+_BATCH: Final = 200
+_LONGEST_PAUSE: Final = timedelta(seconds=1)
+_SHORTEST_PAUSE: Final = timedelta(milliseconds=1)
+_AFTER_NOTHING: Final = timedelta(milliseconds=200)
+
+
+class Promoter:
+    """Moves due jobs on, the oldest first, and nudges the workers about as many of them as may be outstanding."""
+
+    def __init__(
+        self, jobs: JobReader, writer: JobWriter, signals: Signals, clock: DatabaseClock, *, max_outstanding: int
+    ) -> None:
+        self._jobs = jobs
+        self._writer = writer
+        self._signals = signals
+        self._clock = clock
+        self._max_outstanding = max_outstanding
+
+    async def run_once(self) -> float:
+        """Promote one batch; answer the seconds until the next job comes due."""
+        now, due = await self._jobs.due(_BATCH)
+        if now is not None:
+            await self._promote(due, now)
+        if len(due) == _BATCH:
+            return 0.0
+        return (await self._pause(after_nothing=not due)).total_seconds()
+
+    async def _promote(self, due: list[Job], now: datetime) -> None:
+        promotions = [(job, promotion) for job in due if (promotion := _promotion(job, now)) is not None]
+        room = max(0, self._max_outstanding - self._signals.outstanding)
+        nudges = await self._writer.promote_many(promotions, nudged=room)
+        self._signals.nudge(nudges)
+        self._signals.wake(Topic.OUTBOX)
+        if len(nudges) < len(promotions):
+            self._signals.wake(Topic.BACKLOG)
+
+    async def _pause(self, *, after_nothing: bool) -> timedelta:
+        next_due_at = await self._jobs.next_due_at()
+        if next_due_at is None:
+            return _LONGEST_PAUSE
+        until = next_due_at - self._clock.now()
+        # Something due that was not found due a moment ago, or could not be moved: look again, but not at once.
+        shortest = _AFTER_NOTHING if until < -_AFTER_NOTHING and after_nothing else _SHORTEST_PAUSE
+        return max(shortest, min(until, _LONGEST_PAUSE))
+
+
+def _promotion(job: Job, now: datetime) -> Promotion | None:
+    try:
+        return promote(job, now)
+    except ValueError:
+        # Its zone or cron is no longer understood, after an upgrade perhaps. The others must not wait for it.
+        logger.exception("job %s cannot be promoted", job.id)
+        return None
