@@ -46,13 +46,16 @@ class Child:
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until it is stopped."""
-        while not self._stopping and self._process is not None:
+        while self._process is not None:
             status = await self._process.wait()
-            if self._stopping:
+            if self._is_stopping():
                 return
             logger.error("the %s ended with status %s; starting it again", self._name, status)
             await asyncio.sleep(_RESTART_AFTER)
             await self.start()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     async def stop(self) -> None:
         """Ask it to end; kill it when that takes longer than ``STOP_SECONDS``."""

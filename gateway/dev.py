@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,7 +46,8 @@ async def _run(settings: Settings, *, port: int, data: Path, tasks: str, concurr
 async def _supervise(children: list[Child], stop: asyncio.Event, port: int) -> None:
     stopped = asyncio.create_task(stop.wait())
     starting = asyncio.gather(*(child.start() for child in children))
-    await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {stopped, starting}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         return

@@ -14,7 +14,7 @@ _QUIET: Final = ("arq", "pymongo", "asyncio", "httpx", "httpcore", "strawberry")
 class _OneLine(logging.Formatter):
     """What a caller has put into a message cannot look like another line of the log."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
         line = super().formatMessage(record)
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 

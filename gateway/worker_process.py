@@ -13,6 +13,7 @@ from gateway.logs import configure_logging
 from gateway.settings import Settings
 from jobs.errors import JobgateError
 from storage.client import Driver
+from worker.builtin import builtin_tasks
 from worker.process import WorkerConfig, run_worker
 from worker.tasks import TaskRegistry, load_tasks
 
@@ -23,7 +24,7 @@ def run(settings: Settings, *, ready_fd: int | None = None) -> None:
     Raises ``TaskLoadError``, ``StoreUnavailable``, ``UnsupportedStore``.
     """
     configure_logging("worker", settings.log_level)
-    tasks = load_tasks(settings.task_modules, allow_private=settings.allow_private_addresses)
+    tasks = load_tasks(settings.task_modules, builtin_tasks(settings.allow_private_addresses))
     uvloop.run(_run(worker_config(settings), tasks, ready_fd))
 
 

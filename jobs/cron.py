@@ -122,8 +122,6 @@ class CronSchedule:
                 offset = offset_at(self.zone, instant)
                 continue
             instant = change_between(self.zone, instant, ahead)
-            if found < instant:
-                return found
             offset = offset_at(self.zone, instant)
             reading = self.fields.first_from(instant + offset)
         return None

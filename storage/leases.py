@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from jobs.times import to_milliseconds
@@ -22,14 +23,19 @@ class Lease:
 
     async def acquire(self) -> bool:
         """Take or renew it; False while another owner holds it."""
-        free = {"$or": [{"owner": self._owner}, {"$expr": {"$lt": ["$until", "$$NOW"]}}]}
-        held = {"owner": {"$literal": self._owner}, "until": {"$add": ["$$NOW", self._length_ms]}}
+        is_free = {"$or": [{"$eq": ["$owner", self._owner]}, {"$lt": ["$until", "$$NOW"]}]}
+        taken = {"owner": self._owner, "until": {"$add": ["$$NOW", self._length_ms]}}
+        # The condition stands in the update, since an upsert's filter may not compare with the server's time. A lease that
+        # was never held has no "until", which compares as less than any date.
+        update = {field: {"$cond": [is_free, value, f"${field}"]} for field, value in taken.items()}
         try:
             with mongodb_errors():
-                await self._leases.update_one({"_id": self._name, **free}, [{"$set": held}], upsert=True)
+                lease = await self._leases.find_one_and_update(
+                    {"_id": self._name}, [{"$set": update}], upsert=True, return_document=ReturnDocument.AFTER
+                )
         except DuplicateKeyError:
             return False
-        return True
+        return bool(lease["owner"] == self._owner)
 
     async def release(self) -> None:
         """Give it back, if it is still this owner's."""

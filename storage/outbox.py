@@ -13,8 +13,9 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from jobs.errors import JobgateError
+from jobs.feed import JobEvent
 from storage.client import Collection, Database
-from storage.documents import Document
+from storage.documents import Document, event_from_document
 from storage.errors import mongodb_errors
 
 _ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
@@ -46,18 +47,17 @@ class Outbox:
         self._events: Collection = database["events"]
         self._executions: Collection = database["executions"]
 
-    async def relay(self, limit: int) -> int:
-        """Move the events of up to ``limit`` jobs, oldest first; answer how many events. Raises :class:`Deposed`."""
+    async def relay(self, limit: int) -> list[JobEvent]:
+        """Move the events of up to ``limit`` jobs, oldest first, and answer them. Raises :class:`Deposed`."""
         with mongodb_errors():
             cursor = self._jobs.find({"outbox.0": {"$exists": True}}, _FIELDS, hint="outbox")
             jobs = await cursor.sort([("outbox.0.at", 1)]).limit(limit).to_list(limit)
         if not jobs:
-            return 0
+            return []
         await self._record_executions(jobs)
-        events = _in_order(jobs)
-        await self._append(events)
+        appended = await self._append(_in_order(jobs))
         await self._empty(jobs)
-        return len(events)
+        return [event_from_document(event) for event in appended]
 
     async def _record_executions(self, jobs: Sequence[Document]) -> None:
         ended = [(job, entry["execution"]) for job in jobs for entry in job["outbox"] if entry["execution"]]
@@ -70,7 +70,7 @@ class Outbox:
         with mongodb_errors():
             await self._executions.bulk_write(writes, ordered=False)
 
-    async def _append(self, events: list[Document]) -> None:
+    async def _append(self, events: list[Document]) -> list[Document]:
         while events:
             numbered = await self._numbered(events)
             try:
@@ -80,7 +80,8 @@ class Outbox:
                 _check_not_deposed(error)
                 events = await self._missing(events)
             else:
-                return
+                return numbered
+        return []
 
     async def _numbered(self, events: Sequence[Document]) -> list[Document]:
         with mongodb_errors():

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from random import random
-from typing import Final
+from typing import Any, Final
 
 from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, decide
 from jobs.errors import StoreUnavailable
@@ -22,7 +22,7 @@ from storage.job_updates import Claim, Finish, Progress
 from storage.jobs import RunRef
 from storage.signals import Signals, Topic
 from storage.transitions import WriteRefused
-from worker.context import CancelReason, TaskContext
+from worker.context import CancelReason, RunFacts, TaskContext
 from worker.handlers import Verdict, call
 from worker.running import Attempt, Running
 from worker.tasks import TaskDefinition, TaskRegistry
@@ -30,7 +30,6 @@ from worker.tasks import TaskDefinition, TaskRegistry
 logger = logging.getLogger("jobgate.executor")
 
 _RETRY_WRITE_AFTER: Final = 0.2
-_LONG_BLOCK: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +129,15 @@ class Executor:
             obeyed = handler.done() or await self._stop(handler, context, reason)
             return _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
         finally:
-            await context.close()
+            context.close()
 
     async def _wait(self, handler: asyncio.Future[Verdict], attempt: Attempt) -> None:
         stopped = asyncio.ensure_future(attempt.stopped())
         timeout = attempt.job.timeout
+        either: set[asyncio.Future[Any]] = {handler, stopped}
         try:
             await asyncio.wait(
-                {handler, stopped},
+                either,
                 timeout=None if timeout is None else timeout.total_seconds(),
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -164,7 +164,9 @@ class Executor:
             refused = Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
             held = await self._until_answered(Finish(attempt.job.id, attempt.token, self._decide(attempt, refused)))
         if not held:
-            logger.warning("run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id)
+            logger.warning(
+                "run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id
+            )
             return
         self._announce(decision)
 
@@ -190,7 +192,7 @@ class Executor:
 
     def _context(self, attempt: Attempt) -> TaskContext:
         job, run = attempt.job, attempt.run
-        return TaskContext(
+        facts = RunFacts(
             job_id=job.id,
             namespace=job.namespace,
             task=job.task,
@@ -199,21 +201,13 @@ class Executor:
             execution=run.number,
             attempt=run.attempt,
             scheduled_for=run.scheduled_for,
-            deadline=_deadline(job.timeout, self._clock.now()),
-            report=self._reporter(attempt),
-            loop=asyncio.get_running_loop(),
+            deadline=None if job.timeout is None else self._clock.now() + job.timeout,
         )
+        return TaskContext(facts, partial(self._report, job.id, attempt.token))
 
-    def _reporter(self, attempt: Attempt) -> Callable[[float, str | None], asyncio.Future[None]]:
-        async def report(fraction: float, message: str | None) -> None:
-            await self._writes.progress.submit(Progress(attempt.job.id, attempt.token, fraction, message))
-            self._signals.wake(Topic.OUTBOX)
-
-        return lambda fraction, message: asyncio.ensure_future(report(fraction, message))
-
-
-def _deadline(timeout: timedelta | None, now: datetime) -> datetime | None:
-    return None if timeout is None else now + timeout
+    async def _report(self, job_id: str, token: str, fraction: float, message: str | None) -> None:
+        await self._writes.progress.submit(Progress(job_id, token, fraction, message))
+        self._signals.wake(Topic.OUTBOX)
 
 
 def _is_overdue(timeout: timedelta | None, elapsed: float) -> bool:

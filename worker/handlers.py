@@ -35,7 +35,7 @@ async def _judge(handler: Awaitable[Any]) -> Verdict:
         return judge_result(await handler)
     except asyncio.CancelledError as error:
         return judge_error(error)
-    except BaseException as error:  # noqa: BLE001 – a handler that calls sys.exit() must not take the worker with it
+    except BaseException as error:
         return judge_error(error)
 
 
@@ -48,7 +48,7 @@ def _in_thread(definition: TaskDefinition, context: TaskContext, value: JsonValu
     def run() -> None:
         try:
             verdict = judge_result(variables.run(definition.handler, context, value))
-        except BaseException as error:  # noqa: BLE001 – see above
+        except BaseException as error:
             verdict = judge_error(error)
         # The loop is gone when the worker has shut down without waiting for this thread any longer.
         if not loop.is_closed():

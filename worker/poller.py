@@ -82,8 +82,8 @@ class Poller:
             log_results=False,
         )
 
-    async def _look(self, _: dict[Any, Any], *arguments: object) -> None:
-        match arguments:
+    async def _look(self, ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
+        match args:
             case [str(job_id), int(number), int(attempt), int(nudge), str(handler)]:
                 await self._executor.look_at(RunRef(job_id, number, attempt, nudge, handler))
             case _:

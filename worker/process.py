@@ -157,9 +157,7 @@ class _Worker:
         return self._card.id, len(self._tasks.definitions()), self._config.concurrency
 
     def _new_executor(self, writer: JobWriter) -> Executor:
-        writes = Writes(
-            Batcher(writer.claim_many), Batcher(writer.finish_many), Batcher(writer.report_progress_many)
-        )
+        writes = Writes(Batcher(writer.claim_many), Batcher(writer.finish_many), Batcher(writer.report_progress_many))
         terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
         return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
 

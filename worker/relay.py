@@ -8,16 +8,20 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+from jobs.events import EventType
+from jobs.feed import JobEvent
 from storage.leases import Lease
 from storage.outbox import Deposed, Outbox
 from storage.signals import Signals, Topic
 
 logger = logging.getLogger("jobgate.relay")
+events_logger = logging.getLogger("jobgate.events")
 
 LEASE: Final = timedelta(seconds=10)
 _RENEW_EVERY: Final = LEASE.total_seconds() / 3
 _BATCH: Final = 200
 _PAUSE: Final = 1.0
+_FAILURES: Final = (EventType.JOB_RETRYING, EventType.JOB_FAILED)
 
 
 class Relay:
@@ -38,14 +42,16 @@ class Relay:
         if not self._leads:
             return _PAUSE
         try:
-            moved = await self._outbox.relay(_BATCH)
+            events = await self._outbox.relay(_BATCH)
         except Deposed:
             logger.info("another relay has taken over")
             self._leads = False
             return _PAUSE
-        if not moved:
+        if not events:
             return _PAUSE
         self._signals.wake(Topic.FEED)
+        for event in events:
+            _log(event)
         return 0.0
 
     async def stop(self) -> None:
@@ -61,3 +67,12 @@ class Relay:
         else:
             self._leads = await self._lease.acquire()
         self._renew_at = renew_at if self._leads else time.monotonic() + _PAUSE
+
+
+def _log(event: JobEvent) -> None:
+    """One line an event: the relay sees each of them once, whoever made it."""
+    job = event.snapshot
+    told = f" – {event.reason}" if event.reason else ""
+    failure = f" [{job.error.code}] {job.error.message:.200}" if job.error and event.type in _FAILURES else ""
+    task = f"{job.namespace}.{job.task}"
+    events_logger.info("%-15s %s %s run %s%s%s", event.type, event.job_id, task, job.execution_count, told, failure)

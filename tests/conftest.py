@@ -1,0 +1,112 @@
+"""Fixtures for every test: the real stores, started once per test process, and a clean corner of them per test."""
+
+import asyncio
+import itertools
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import hypothesis
+import pytest
+import redis
+from pymongo import MongoClient
+
+from gateway.devstack import Devstack, Servers
+from storage.client import Database, Driver, close_client, open_client, open_database
+from storage.indexes import create_indexes
+
+# A first example pays for imports and caches; a slow machine is no reason to fail.
+hypothesis.settings.register_profile("jobgate", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("jobgate")
+
+# What every Redis has. Number 0 is left alone, to show up what forgets to use the number it was given.
+REDIS_DATABASES: Final = itertools.cycle(range(1, 16))
+
+Outcome = TypeVar("Outcome")
+StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
+
+
+def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Run ``coroutine`` on a loop of its own, without touching the one that pytest-asyncio has set for the thread."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """MongoDB and Redis for all tests of this process. Do not stop them: see ``own_servers``."""
+    with tempfile.TemporaryDirectory(prefix="jobgate-tests-") as folder:
+        stack = Devstack(Path(folder))
+        started = run(stack.start())
+        try:
+            yield started
+        finally:
+            run(stack.stop())
+
+
+@pytest.fixture(scope="session")
+def mongodb(servers: Servers) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A plain client, for setting up and looking behind the scenes."""
+    with MongoClient[dict[str, Any]](servers.mongodb_url, tz_aware=True) as client:
+        yield client
+
+
+@pytest.fixture
+def database_name(mongodb: MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """The name of a database that no other test uses; it is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield name
+    mongodb.drop_database(name)
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> Iterator[str]:
+    """The url of an empty Redis database; it is emptied afterwards. Pub/sub channels are common to all of them."""
+    url = servers.redis_url.removesuffix("/0") + f"/{next(REDIS_DATABASES)}"
+    yield url
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+
+@pytest.fixture
+async def own_servers(tmp_path: Path) -> AsyncIterator[StartServers]:
+    """Starts a MongoDB and a Redis that belong to this test alone, to be killed and restarted at will."""
+    stacks: list[Devstack] = []
+
+    async def start() -> Devstack:
+        stack = Devstack(tmp_path / f"servers-{len(stacks)}")
+        stacks.append(stack)
+        await stack.start()
+        return stack
+
+    yield start
+    await asyncio.gather(*(stack.stop() for stack in stacks))
+
+
+@asynccontextmanager
+async def opened(url: str, name: str, driver: Driver) -> AsyncIterator[Database]:
+    """A database with all its indexes."""
+    client = open_client(url, driver)
+    try:
+        database = open_database(client, name)
+        await create_indexes(database)
+        yield database
+    finally:
+        await close_client(client)
+
+
+@pytest.fixture
+async def database(servers: Servers, database_name: str) -> AsyncIterator[Database]:
+    """This test's database, through the driver that the product uses."""
+    async with opened(servers.mongodb_url, database_name, Driver.MOTOR) as database:
+        yield database
+
+
+@pytest.fixture(params=list(Driver))
+async def any_database(request: pytest.FixtureRequest, servers: Servers, database_name: str) -> AsyncIterator[Database]:
+    """This test's database, once through each driver that can be chosen."""
+    async with opened(servers.mongodb_url, database_name, request.param) as database:
+        yield database

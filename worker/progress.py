@@ -1,0 +1,60 @@
+"""Progress reports, thinned out: handlers may report in every round of a loop, the database is told now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from jobs.errors import JobgateError
+
+logger = logging.getLogger("jobgate.progress")
+
+INTERVAL: Final = 0.25
+"""Seconds between two reports of a run."""
+
+Report = Callable[[float, str | None], Awaitable[None]]
+
+
+class Throttle:
+    """Passes the first report on at once, then the newest one of each interval."""
+
+    def __init__(self, report: Report, loop: asyncio.AbstractEventLoop) -> None:
+        self._report = report
+        self._loop = loop
+        self._newest: tuple[float, str | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    def put(self, fraction: float, message: str | None) -> None:
+        """Report this, unless something newer comes before its turn."""
+        if self._closed:
+            return
+        self._newest = (fraction, message)
+        if self._timer is None:
+            self._pass_on()
+
+    def close(self) -> None:
+        """Pass nothing more on."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _pass_on(self) -> None:
+        self._timer = None
+        if self._newest is None:
+            return
+        sending = asyncio.ensure_future(self._send(*self._newest))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        self._newest = None
+        self._timer = self._loop.call_later(INTERVAL, self._pass_on)
+
+    async def _send(self, fraction: float, message: str | None) -> None:
+        try:
+            await self._report(fraction, message)
+        except JobgateError as error:
+            # Progress is a courtesy: the run does not fail with it.
+            logger.warning("progress was not reported: %s", error)
