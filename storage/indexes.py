@@ -21,17 +21,24 @@ def _ordered(prefix: str, field: OrderField) -> IndexModel:
     return IndexModel([(prefix, UP), (field.value, UP), ("_id", UP)])
 
 
+_LISTED_BY: Final = ("product", "env", "namespace", "task", "tags", "status")
+"""Conditions that stand alone often enough for their lists, in the default order, to be read straight from an index."""
+
+
 def _job_indexes() -> list[IndexModel]:
     orders = [IndexModel([(field.value, UP), ("_id", UP)]) for field in OrderField]
-    lists = [_ordered(prefix, OrderField.CREATED_AT) for prefix in ("status", "task", "namespace", "tags")]
+    lists = [_ordered(prefix, OrderField.CREATED_AT) for prefix in _LISTED_BY]
     return [
         *orders,
         *lists,
         IndexModel([("product", UP), ("env", UP), ("created_at", UP), ("_id", UP)]),
-        IndexModel([("env", UP), ("created_at", UP), ("_id", UP)]),
         IndexModel([("effective_at", UP), ("_id", UP)]),
         _partial([("created_at", UP), ("_id", UP)], IS_RECURRING, "recurring"),
-        _partial([("last_error.code", UP), ("created_at", UP)], {"last_error.code": {"$exists": True}}, "error_code"),
+        _partial(
+            [("last_error.code", UP), ("created_at", UP), ("_id", UP)],
+            {"last_error.code": {"$exists": True}},
+            "error_code",
+        ),
         _unique([("product", UP), ("env", UP), ("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}),
         _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
         _partial([("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),

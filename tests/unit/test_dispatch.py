@@ -11,8 +11,10 @@ from jobs.lifecycle import JobStatus
 from jobs.schedule import ScheduleSpec
 from tests.factories import NOW, SECOND, every, make_job, make_request
 
+PLAIN = TaskTerms()
 
-def issues_of(terms: TaskTerms | None = TaskTerms(), **changes: Any) -> dict[str, str]:
+
+def issues_of(terms: TaskTerms | None = PLAIN, **changes: Any) -> dict[str, str]:
     with pytest.raises(InvalidInput) as refused:
         new_job(make_request(**changes), terms, job_id="job_1", now=NOW, path=("input",))
     return {".".join(issue.path): issue.message for issue in refused.value.issues}

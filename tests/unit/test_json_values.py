@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from jobs.json_values import MAX_BYTES, MAX_DEPTH, NotJson, TooLarge, check_json
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUES = st.recursive(
     SCALARS | st.text(st.characters(exclude_categories=["Cs"])),

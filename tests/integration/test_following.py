@@ -1,0 +1,129 @@
+"""Following the event log: replay, then live, without a gap or a repetition."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.errors import BadCursor, CursorExpired, InvalidInput
+from jobs.events import EventType
+from jobs.feed import JobEvent, feed_cursor
+from jobs.filters import EventFilter, JobFilter
+from resolvers.following import job_events
+from storage.client import Database
+from storage.outbox import Deposed, Outbox
+from storage.signals import Topic
+from tests.installation import ANN, Installation, installed, offer
+
+ALL = EventFilter()
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+async def relayed(installation: Installation, database: Database, jobs: int) -> list[JobEvent]:
+    """Dispatch so many jobs and wait until all their events have been handed out."""
+    before = len(installation.told)
+    for _ in range(jobs):
+        await installation.dispatch()
+    await Outbox(database).relay(jobs)
+    installation.services.signals.wake(Topic.FEED)
+    await installation.until_told(lambda: len(installation.told) == before + 2 * jobs)
+    return installation.told[before:]
+
+
+async def taken(
+    installation: Installation, count: int, wanted: EventFilter = ALL, after: str | None = None
+) -> list[JobEvent]:
+    async with aclosing(job_events(installation.services, ANN, wanted, after)) as events, asyncio.timeout(10):
+        return [await anext(events) for _ in range(count)]
+
+
+async def test_the_log_is_dense_and_in_the_order_of_each_job(installation: Installation, database: Database) -> None:
+    events = await relayed(installation, database, 20)
+    assert [event.number for event in events] == list(range(1, 41))
+    by_job: dict[str, list[int]] = {}
+    for event in events:
+        by_job.setdefault(event.job_id, []).append(event.seq)
+    assert list(by_job.values()) == [[1, 2]] * 20
+
+
+async def test_replay_begins_behind_the_cursor(installation: Installation, database: Database) -> None:
+    events = await relayed(installation, database, 5)
+    assert await taken(installation, 10, after=feed_cursor(0)) == events
+    assert await taken(installation, 7, after=events[2].cursor) == events[3:]
+
+
+async def test_replay_goes_over_into_live_events(installation: Installation, database: Database) -> None:
+    first = await relayed(installation, database, 3)
+    following = asyncio.create_task(taken(installation, 10, after=first[1].cursor))
+    second = await relayed(installation, database, 3)
+    assert await following == first[2:] + second
+
+
+async def test_without_a_cursor_only_new_events_come(installation: Installation, database: Database) -> None:
+    await relayed(installation, database, 2)
+    events = job_events(installation.services, ANN, ALL, None)
+    async with aclosing(events):
+        following = asyncio.ensure_future(anext(events))
+        new = await relayed(installation, database, 1)
+        assert await following == new[0]
+
+
+async def test_a_filter_holds_for_replay_and_live(installation: Installation, database: Database) -> None:
+    first = await relayed(installation, database, 2)
+    job_id = first[0].job_id
+    wanted = EventFilter(types=(EventType.JOB_QUEUED,), jobs=JobFilter(ids=(job_id,)))
+    [queued] = await taken(installation, 1, wanted, feed_cursor(0))
+    assert (queued.job_id, queued.type) == (job_id, EventType.JOB_QUEUED)
+    only_cancelled = EventFilter(types=(EventType.JOB_CANCELLED,))
+    following = asyncio.create_task(taken(installation, 1, only_cancelled, feed_cursor(0)))
+    job = await installation.services.jobs.find(job_id)
+    assert job is not None
+    await installation.cancel(job)
+    await Outbox(database).relay(10)
+    installation.services.signals.wake(Topic.FEED)
+    [cancelled] = await following
+    assert (cancelled.job_id, cancelled.actor) == (job_id, "ann")
+
+
+async def test_a_cursor_that_the_log_no_longer_reaches_has_expired(
+    installation: Installation, database: Database
+) -> None:
+    events = await relayed(installation, database, 3)
+    await database["events"].delete_many({"_id": {"$lte": 4}})
+    with pytest.raises(CursorExpired):
+        await taken(installation, 1, after=events[2].cursor)
+    assert await taken(installation, 2, after=events[3].cursor) == events[4:]
+
+
+@pytest.mark.parametrize("after", ["", "nonsense", feed_cursor(10**6)])
+async def test_a_cursor_that_was_never_given_out_is_refused(installation: Installation, after: str) -> None:
+    with pytest.raises(BadCursor):
+        await taken(installation, 1, after=after)
+
+
+async def test_too_large_a_filter_is_refused(installation: Installation) -> None:
+    with pytest.raises(InvalidInput, match="1001 values"):
+        await taken(installation, 1, EventFilter(jobs=JobFilter(ids=("x",) * 1001)))
+
+
+async def test_a_second_relay_is_fenced_by_the_numbers_of_the_log(
+    installation: Installation, database: Database
+) -> None:
+    """Two relays that both read the head before either writes: one of them is told that it is deposed."""
+    await installation.dispatch()
+    outbox = Outbox(database)
+    outcomes = await asyncio.gather(*(Outbox(database).relay(10) for _ in range(8)), return_exceptions=True)
+    for outcome in outcomes:
+        assert isinstance(outcome, list | Deposed), outcome
+    await outbox.relay(10)
+    events = await installation.services.events.read(0, 100)
+    assert [(event.number, event.seq) for event in events] == [(1, 1), (2, 2)]
+    assert await outbox.relay(10) == []

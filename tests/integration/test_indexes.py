@@ -1,0 +1,173 @@
+"""No query of the product scans a collection: each is explained, with enough jobs that the planner has a choice."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobs.filters import JobFilter
+from jobs.lifecycle import JobStatus
+from jobs.paging import Order, OrderField, PageRequest, job_cursor
+from storage.client import Database
+from storage.documents import job_to_document
+from storage.events import EventLog
+from storage.executions import ExecutionReader
+from storage.jobs import JobReader
+from storage.outbox import Outbox
+from storage.transitions import JobWriter
+from tests.factories import NOW, every, make_job
+
+PRODUCTS = 20
+JOBS = 4000
+
+
+@pytest.fixture
+async def explained(database: Database) -> AsyncIterator["Explained"]:
+    documents = [document(number) for number in range(JOBS)]
+    await database["jobs"].insert_many(documents)
+    await database.command("profile", 2)
+    yield Explained(database)
+    await database.command("profile", 0)
+
+
+class Explained:
+    """Asks MongoDB's profiler what really happened."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.jobs = JobReader(database)
+
+    async def plans(self, collection: str = "jobs") -> list[dict[str, Any]]:
+        cursor = self.database["system.profile"].find({"ns": f"{self.database.name}.{collection}"})
+        return [entry async for entry in cursor]
+
+    async def check(self, *, most: int, collection: str = "jobs") -> None:
+        plans = await self.plans(collection)
+        assert plans
+        for plan in plans:
+            assert "COLLSCAN" not in plan["planSummary"], plan["command"]
+            assert not plan.get("hasSortStage", False), plan["command"]
+            assert plan.get("docsExamined", 0) <= most, plan["command"]
+
+
+def document(number: int) -> dict[str, Any]:
+    at = NOW + timedelta(seconds=number // 4)
+    statuses = list(JobStatus)
+    job = make_job(
+        job_id=f"job_{number:05}",
+        now=at,
+        schedule=every(60),
+        product=f"product_{number % PRODUCTS}",
+        env="prd" if number % 3 else "dev",
+        task=f"task_{number % 40}",
+        namespace=f"namespace_{number % 40}",
+        tags=(f"tag_{number % 40}",),
+        priority=number % 2,
+    )
+    job = replace(
+        job,
+        status=statuses[number % 7],
+        recurrence=job.recurrence if number % 40 == 0 else None,
+        completed_at=at if number % 7 in (3, 4, 5) else None,
+    )
+    extras: dict[str, Any] = {"outbox": [], "event_seq": 0}
+    if number % 40 == 1:
+        extras["last_error"] = {"code": f"CODE_{number % 3}", "message": "m"}
+    if number % 40 == 2:
+        extras["idempotency"] = {"key": f"key_{number}", "request_hash": "h"}
+    else:
+        extras["idempotency"] = None
+    return job_to_document(job) | extras
+
+
+@pytest.mark.parametrize("field", list(OrderField))
+async def test_every_order_reads_a_page_and_nothing_else_however_deep(explained: Explained, field: OrderField) -> None:
+    middle = await explained.jobs.find(f"job_{JOBS // 2:05}")
+    assert middle is not None
+    for order in (Order(field, descending=True), Order(field, descending=False)):
+        cursor = job_cursor(order, middle)
+        for request in (
+            PageRequest(100),
+            PageRequest(100, after=cursor),
+            PageRequest(100, before=cursor, backward=True),
+        ):
+            page = await explained.jobs.page(JobFilter(), order, request)
+            assert len(page.items) == 100
+    await explained.check(most=101)
+
+
+SELECTIVE: list[dict[str, Any]] = [
+    {"product": ("product_3",)},
+    {"product": ("product_3",), "env": ("prd",)},
+    {"env": ("dev",)},
+    {"status": (JobStatus.FAILED,)},
+    {"task": ("task_3",)},
+    {"namespace": ("namespace_3",)},
+    {"tags": ("tag_3",)},
+    {"recurring": True},
+    {"error_code": ("CODE_1",)},
+]
+OTHERS: list[dict[str, Any]] = [
+    # So few that sorting them costs nothing.
+    {"idempotency_key": "key_42"},
+    {"ids": ("job_00001", "job_00400")},
+    {"from_": NOW + timedelta(seconds=990)},
+    {"to": NOW + timedelta(seconds=10)},
+]
+
+
+@pytest.mark.parametrize("conditions", SELECTIVE, ids="-".join)
+async def test_a_selective_filter_reads_little_more_than_its_page(
+    explained: Explained, conditions: dict[str, Any]
+) -> None:
+    page = await explained.jobs.page(JobFilter(**conditions), Order(), PageRequest(20))
+    assert page.items
+    await explained.check(most=21)
+
+
+@pytest.mark.parametrize("conditions", SELECTIVE + OTHERS, ids="-".join)
+async def test_every_filter_is_served_by_an_index_in_every_order(
+    explained: Explained, conditions: dict[str, Any]
+) -> None:
+    for field in OrderField:
+        page = await explained.jobs.page(JobFilter(**conditions), Order(field), PageRequest(20))
+        assert page.items
+    assert all("COLLSCAN" not in plan["planSummary"] for plan in await explained.plans())
+
+
+async def test_a_list_of_one_product_reads_its_page_only(explained: Explained) -> None:
+    wanted = JobFilter(product=("product_3",), env=("prd",))
+    page = await explained.jobs.page(wanted, Order(), PageRequest(20))
+    await explained.jobs.page(wanted, Order(), PageRequest(20, after=job_cursor(Order(), page.items[-1])))
+    await explained.check(most=21)
+
+
+async def test_the_loops_read_what_they_move_and_little_else(explained: Explained) -> None:
+    writer = JobWriter(explained.database)
+    await explained.jobs.due(10)
+    await explained.jobs.expired(10)
+    await explained.jobs.next_due_at()
+    await explained.jobs.backlog(10, patience_ms=5000)
+    await Outbox(explained.database).relay(10)
+    await writer.find_by_key("product_2", "prd", "key_2")
+    await explained.jobs.find_many(["job_00001", "job_00002"])
+    await explained.check(most=10)
+
+
+async def test_the_log_and_the_histories_are_read_by_index(database: Database) -> None:
+    executions = [{"job_id": f"job_{n % 50}", "number": n, "recurring": False} for n in range(2000)]
+    await database["executions"].insert_many([{**run, "_id": f"{run['job_id']}:{run['number']}"} for run in executions])
+    await database["events"].insert_many([{"_id": n, "job_id": f"job_{n}", "seq": 1} for n in range(1, 2000)])
+    await database["jobs"].insert_one(document(1) | {"_id": "job_99"})
+    await database.command("profile", 2)
+    log = EventLog(database)
+    assert await log.read(1999, 10) == []
+    assert await log.head() == 1999
+    await log.check_reaches(0)
+    assert await ExecutionReader(database).history("job_99", 10, None) is not None
+    explained = Explained(database)
+    await explained.check(most=1, collection="events")
+    await explained.check(most=1, collection="executions")
+    await database.command("profile", 0)
