@@ -9,9 +9,8 @@ from typing import Any, Final
 from jobs.json_values import JsonValue
 from worker.context import TaskContext
 from worker.http_request import http_request_task
-from worker.tasks import TaskDefinition, TaskError, define
+from worker.tasks import INVALID_INPUT, TaskDefinition, TaskError, define
 
-INVALID_INPUT: Final = "INVALID_INPUT"
 _LONGEST_SLEEP: Final = 3600
 
 
@@ -31,13 +30,10 @@ async def fail(context: TaskContext, value: JsonValue) -> JsonValue:
     """Fails its first attempts of each run, all when "times" is left out: {"code": "X", "times": 1}."""
     given = _object(value)
     times = _number(given, "times", most=2**31) if "times" in given else math.inf
-    code = given.get("code", "FAILED")
+    failure = _failure(given, f"attempt {context.attempt} failed as it was asked to")
     if context.attempt > times:
         return {"attempts": context.attempt}
-    try:
-        raise TaskError(code, str(given.get("message", f"attempt {context.attempt} failed as it was asked to")))
-    except (TypeError, ValueError):
-        raise TaskError(INVALID_INPUT, "code must be 1 to 100 letters, digits and _ . : -") from None
+    raise failure
 
 
 def builtin_tasks(allow_private: bool) -> list[TaskDefinition]:
@@ -48,6 +44,16 @@ def builtin_tasks(allow_private: bool) -> list[TaskDefinition]:
         define("demo.fail", fail),
         http_request_task(allow_private),
     ]
+
+
+def _failure(given: dict[str, Any], message: str) -> TaskError:
+    code, message = given.get("code", "FAILED"), given.get("message", message)
+    if not isinstance(message, str):
+        raise TaskError(INVALID_INPUT, "message must be a string")
+    try:
+        return TaskError(code, message)
+    except (TypeError, ValueError):
+        raise TaskError(INVALID_INPUT, "code must be 1 to 100 letters, digits and _ . : -") from None
 
 
 def _object(value: JsonValue) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class TaskContext:
         Raises :class:`ValueError` for any other fraction.
         """
         self._throttle.put(_checked(fraction), _cut(message))
+        # A handler that reports in a loop and awaits nothing else would keep everybody from running, and from stopping it.
+        await asyncio.sleep(0)
 
     def report_progress(self, fraction: float, message: str | None = None) -> None:
         """The same as :meth:`progress`, for synchronous handlers: from any thread."""

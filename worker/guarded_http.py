@@ -108,8 +108,9 @@ class GuardedHttp:
             ) as response,
         ):
             body, is_truncated = await _read(response)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return Answer(response.status, headers, body, is_truncated, timedelta(seconds=time.monotonic() - began))
+        return Answer(
+            response.status, _decoded(response.headers), body, is_truncated, timedelta(seconds=time.monotonic() - began)
+        )
 
     @cached_property
     def _ssl(self) -> ssl.SSLContext:
@@ -169,6 +170,14 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    decoded: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        decoded[name] = f"{decoded[name]}, {value}" if name in decoded else value
+    return decoded
 
 
 async def _read(response: httpcore.Response) -> tuple[bytes, bool]:

@@ -12,18 +12,16 @@ from jobs.json_values import JsonValue, NotJson, check_json
 from worker.addresses import AddressRefused, BadUrl, parse_url
 from worker.context import TaskContext
 from worker.guarded_http import Answer, ConnectionLost, GuardedHttp, Request, Resolve, TimedOut, Unreachable, resolve
-from worker.tasks import TaskDefinition, TaskError, define
+from worker.tasks import INVALID_INPUT, TaskDefinition, TaskError, define
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_TIMEOUT_MS: Final = 600_000
-INVALID_INPUT: Final = "INVALID_INPUT"
 
 _DEFAULTS: Final = {"user-agent": "jobgate", "accept": "*/*"}
 # What frames the message or leads it elsewhere is not the caller's to say; compressed bodies would get past the size limit.
 _OURS: Final = frozenset(
-    ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive")
-    + ("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-)
+    ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization")
+) | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _FIELDS: Final = frozenset(("url", "method", "headers", "json", "body", "timeoutMs", "expectStatus"))
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]{0,8000}(?<! )")

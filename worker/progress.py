@@ -25,7 +25,7 @@ class Throttle:
         self._loop = loop
         self._newest: tuple[float, str | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._sending: set[asyncio.Future[None]] = set()
+        self._sending: asyncio.Future[None] | None = None
         self._closed = False
 
     def put(self, fraction: float, message: str | None) -> None:
@@ -46,11 +46,11 @@ class Throttle:
         self._timer = None
         if self._newest is None:
             return
-        sending = asyncio.ensure_future(self._send(*self._newest))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        self._newest = None
         self._timer = self._loop.call_later(INTERVAL, self._pass_on)
+        # While the database is slow, reports must neither pile up nor overtake one another.
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.ensure_future(self._send(*self._newest))
+            self._newest = None
 
     async def _send(self, fraction: float, message: str | None) -> None:
         try:

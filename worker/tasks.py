@@ -15,6 +15,9 @@ from typing import Any, Final, TypeVar
 
 from jobs.errors import JobgateError
 
+INVALID_INPUT: Final = "INVALID_INPUT"
+"""The code of every handler here whose input is not what it takes."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_.-]{1,128}")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
@@ -118,11 +121,8 @@ def define(
         raise TaskLoadError(f"{name!r} is not a task name such as 'notifications.send_email'")
     if retries < 0:
         raise TaskLoadError(f"task {name!r}: retries must not be negative")
-    limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
-    if limit is not None and limit <= timedelta(0):
-        raise TaskLoadError(f"task {name!r}: the timeout must be positive")
-    _check_signature(name, handler)
-    return TaskDefinition(name, handler, description or _first_paragraph(handler), retries, limit)
+    _check_handler(name, handler)
+    return TaskDefinition(name, handler, description or _first_paragraph(handler), retries, _limit(name, timeout))
 
 
 def load_tasks(modules: Sequence[str], built_in: Iterable[TaskDefinition] = ()) -> TaskRegistry:
@@ -132,11 +132,10 @@ def load_tasks(modules: Sequence[str], built_in: Iterable[TaskDefinition] = ()) 
     if "" not in sys.path:
         sys.path.insert(0, "")
     for module in modules:
+        before = len(_declared)
         _import(module)
-        declared = [
-            one for one in _declared if one.handler.__module__.split(".")[: module.count(".") + 1] == module.split(".")
-        ]
-        if not declared:
+        # A module may also have been imported before, by another of them, and one may do no more than import others.
+        if len(_declared) == before and not any(_is_within(one.handler, module) for one in _declared):
             raise TaskLoadError(f"the module {module!r} declares no task")
     for definition in _declared:
         registry.add(definition)
@@ -149,33 +148,76 @@ def _import(module: str) -> None:
     except TaskLoadError:
         raise
     except ModuleNotFoundError as error:
-        if error.name is not None and module.startswith(error.name):
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             raise TaskLoadError(f"there is no module {module!r}") from error
         raise TaskLoadError(f"the module {module!r} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{last.filename}:{last.lineno}"
-        raise TaskLoadError(f"the module {module!r} failed: {type(error).__name__}: {error} ({place})") from error
+    # SystemExit: a script that was named by mistake must not end the worker without a word.
+    except (Exception, SystemExit) as error:
+        raise TaskLoadError(
+            f"the module {module!r} failed: {_in_one_line(error)} ({_origin(error, module)})"
+        ) from error
 
 
-def _check_signature(name: str, handler: Handler) -> None:
+def _in_one_line(error: BaseException) -> str:
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return " ".join(f"{type(error).__name__}: {said}".split())
+
+
+def _origin(error: BaseException, module: str) -> str:
+    """The line to look at: the module's own that led to the error, however deep in a library that was raised."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if frame.f_globals.get("__name__") == module]
+    frame, line = (own or frames)[-1]
+    return f"{frame.f_code.co_filename}:{line}"
+
+
+def _limit(name: str, timeout: float | timedelta | None) -> timedelta | None:
+    try:
+        limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+    except (ValueError, OverflowError):
+        raise TaskLoadError(f"task {name!r}: {timeout} s is not a timeout") from None
+    if limit is not None and limit <= timedelta(0):
+        raise TaskLoadError(f"task {name!r}: the timeout must be positive")
+    return limit
+
+
+def _check_handler(name: str, handler: Handler) -> None:
     try:
         inspect.signature(handler).bind(object(), object())
-    except TypeError:
+    # The second: a builtin function that does not tell its signature.
+    except (TypeError, ValueError):
         raise TaskLoadError(f"the handler of {name!r} must take two arguments, (context, input)") from None
+    if any(inspect.isgeneratorfunction(form) or inspect.isasyncgenfunction(form) for form in _forms(handler)):
+        raise TaskLoadError(f"the handler of {name!r} must return its result, not yield")
 
 
 def _is_async(handler: Handler) -> bool:
+    return any(inspect.iscoroutinefunction(form) for form in _forms(handler))
+
+
+def _forms(handler: Handler) -> tuple[Handler, Handler]:
+    """What may tell the kind of a handler: itself, or how its class calls it."""
+    bare = _bare(handler)
+    return bare, type(bare).__call__
+
+
+def _bare(handler: Handler) -> Handler:
     while isinstance(handler, partial):
         handler = handler.func
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+    return handler
 
 
 def _first_paragraph(handler: Handler) -> str | None:
-    documented = inspect.getdoc(handler)
+    documented = inspect.getdoc(_bare(handler))
     return " ".join(documented.split("\n\n")[0].split()) if documented else None
 
 
+def _is_within(handler: Handler, module: str) -> bool:
+    return f"{_bare(handler).__module__}.".startswith(f"{module}.")
+
+
 def _place(handler: Handler) -> str:
-    code = getattr(handler, "__code__", None)
+    code = getattr(_bare(handler), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
