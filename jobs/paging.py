@@ -65,6 +65,14 @@ class Page(Generic[T]):
     has_previous: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A number of jobs: ``value`` match, or at least so many when it is not ``exact``."""
+
+    value: int
+    exact: bool
+
+
 def page_request(first: int | None, last: int | None, after: str | None, before: str | None) -> PageRequest:
     """Check the four paging arguments against each other. Raises :class:`InvalidInput` that names the argument."""
     if first is not None and last is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from jobs.errors import BadCursor
 from jobs.feed import JobEvent, feed_number
@@ -15,7 +15,7 @@ _BATCH = 500
 
 async def job_events(
     services: Services, principal: Principal, wanted: EventFilter, after: str | None
-) -> AsyncIterator[JobEvent]:
+) -> AsyncGenerator[JobEvent, None]:
     """The events that match, from now on or from behind a cursor.
 
     Raises ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``, and ``SubscriberTooSlow`` when they

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs.cursors import decode_cursor, encode_cursor
 from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
+from jobs.history import History
 from jobs.job import Execution, Job
-from jobs.paging import Order, Page, page_request, page_size
+from jobs.paging import Counted, Order, Page, page_request, page_size
 from resolvers.services import Principal, Services
-from storage.executions import History
-from storage.jobs import Counted
 
 MAX_VALUES = 1000
 """Values in one list of a filter."""
@@ -20,6 +19,11 @@ MAX_VALUES = 1000
 async def find_job(services: Services, principal: Principal, job_id: str) -> Job | None:
     """The job, or None when there is none that the caller may see."""
     return await services.jobs.find(job_id)
+
+
+async def find_jobs(services: Services, principal: Principal, job_ids: Sequence[str]) -> Mapping[str, Job]:
+    """Those of the jobs that exist and that the caller may see, by id."""
+    return await services.jobs.find_many(job_ids)
 
 
 async def list_jobs(

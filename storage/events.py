@@ -25,6 +25,14 @@ class EventLog:
             cursor = self._events.find({"_id": {"$gt": after}}).sort([("_id", 1)]).limit(limit)
             return [event_from_document(document) for document in await cursor.to_list(limit)]
 
+    async def of_job(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        """Up to ``limit`` events of one job behind its event number ``after``, in order."""
+        with mongodb_errors():
+            cursor = (
+                self._events.find({"job_id": {"$eq": job_id}, "seq": {"$gt": after}}).sort([("seq", 1)]).limit(limit)
+            )
+            return [event_from_document(document) for document in await cursor.to_list(limit)]
+
     async def check_reaches(self, after: int) -> None:
         """Raise :class:`CursorExpired` when events behind ``after`` are no longer there."""
         first = await self._edge(1)

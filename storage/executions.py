@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jobs.history import History
 from jobs.job import Execution, Tally
 from jobs.paging import Page
 from storage.client import Collection, Database
 from storage.documents import execution_from_document
 from storage.errors import mongodb_errors
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """One page of a job's runs, and how many there are over its whole life."""
-
-    job_id: str
-    tally: Tally
-    page: Page[Execution]
 
 
 class ExecutionReader:

@@ -13,7 +13,7 @@ from jobs.errors import StoreUnavailable
 from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
-from jobs.paging import Order, Page, PageRequest, Position, job_position
+from jobs.paging import Counted, Order, Page, PageRequest, Position, job_position
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document, now_of
 from storage.errors import mongodb_errors
@@ -25,14 +25,6 @@ COUNT_BOUND: Final = 10_000
 _COUNT_TIMEOUT_MS: Final = 2_000
 _HIDDEN: Final = {"outbox": 0}
 _WITH_NOW: Final[Document] = {"$set": {"now": "$$NOW"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A number of jobs: ``value`` match, or at least so many when it is not ``exact``."""
-
-    value: int
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,15 @@ async def resolve(host: str, port: int) -> list[str]:
 class GuardedHttp:
     """Sends requests; keeps no connection between them, so that there is nothing to close and nothing to share."""
 
-    def __init__(self, *, allow_private: bool, resolve: Resolve = resolve) -> None:
-        self._backend = _GuardedBackend(resolve, allow_private=allow_private)
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        resolve: Resolve = resolve,
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
+        """``network`` is what connections are made with once their addresses have been checked: the system's, if None."""
+        self._backend = _GuardedBackend(resolve, network or httpcore.AnyIOBackend(), allow_private=allow_private)
 
     async def send(self, request: Request, timeout: timedelta) -> Answer:
         """The answer, whatever its status. ``timeout`` is for all of it, from resolving the name to the last byte read.
@@ -121,10 +128,10 @@ class GuardedHttp:
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
     """Connects to checked addresses only."""
 
-    def __init__(self, resolve: Resolve, *, allow_private: bool) -> None:
+    def __init__(self, resolve: Resolve, network: httpcore.AsyncNetworkBackend, *, allow_private: bool) -> None:
         self._resolve = resolve
+        self._network = network
         self._allow_private = allow_private
-        self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,

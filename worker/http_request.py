@@ -18,10 +18,9 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_TIMEOUT_MS: Final = 600_000
 
 _DEFAULTS: Final = {"user-agent": "jobgate", "accept": "*/*"}
-# What frames the message or leads it elsewhere is not the caller's to say; compressed bodies would get past the size limit.
-_OURS: Final = frozenset(
-    ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization")
-) | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+# What frames the message or leads it elsewhere is not the caller's to say; a compressed body would evade the size limit.
+_FRAMING: Final = {"accept-encoding", "content-length", "expect", "host", "transfer-encoding"}
+_HOP_BY_HOP: Final = {"connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade"}
 _FIELDS: Final = frozenset(("url", "method", "headers", "json", "body", "timeoutMs", "expectStatus"))
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]{0,8000}(?<! )")
@@ -114,7 +113,7 @@ def _headers(given: dict[str, Any]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             _refuse("headers", f"has {name[:100]!r}, which is not the name of a header")
-        if name.lower() in _OURS:
+        if name.lower() in _FRAMING | _HOP_BY_HOP:
             _refuse(f"headers.{name}", "is set by the worker")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             _refuse(f"headers.{name}", "must be one line of text")

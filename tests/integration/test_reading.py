@@ -13,10 +13,10 @@ from jobs.feed import Snapshot
 from jobs.filters import JobFilter, matches
 from jobs.job import Idempotency, Job, JobError
 from jobs.lifecycle import TERMINAL, JobStatus
-from jobs.paging import Order, OrderField, PageRequest, job_cursor
+from jobs.paging import Counted, Order, OrderField, PageRequest, job_cursor
 from storage.client import Database
 from storage.documents import error_to_document, job_to_document
-from storage.jobs import Counted, JobReader
+from storage.jobs import JobReader
 from tests.factories import NOW, every, make_job
 
 SECOND = timedelta(seconds=1)

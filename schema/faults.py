@@ -1,0 +1,102 @@
+"""Top-level errors: what every client can rely on in them, and nothing that it should not see."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from typing import Any, Final
+
+from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.extensions import SchemaExtension
+from strawberry.types.execution import StreamExecutionResult
+
+from jobs.errors import (
+    BadCursor,
+    CursorExpired,
+    InvalidInput,
+    StoreUnavailable,
+    SubscriberTooSlow,
+)
+
+logger = logging.getLogger("jobgate.faults")
+
+PARSE_FAILED: Final = "GRAPHQL_PARSE_FAILED"
+VALIDATION_FAILED: Final = "GRAPHQL_VALIDATION_FAILED"
+BAD_USER_INPUT: Final = "BAD_USER_INPUT"
+BAD_CURSOR: Final = "BAD_CURSOR"
+CURSOR_EXPIRED: Final = "CURSOR_EXPIRED"
+SUBSCRIBER_TOO_SLOW: Final = "SUBSCRIBER_TOO_SLOW"
+UNAVAILABLE: Final = "UNAVAILABLE"
+INTERNAL: Final = "INTERNAL"
+
+
+class PublicErrors(SchemaExtension):
+    """Gives every error its ``extensions.code``, and masks those that nobody expected."""
+
+    def on_operation(self) -> Iterator[None]:
+        yield
+        self._publish(self.execution_context.result)
+
+    def on_stream_result(self, result: StreamExecutionResult) -> Iterator[None]:
+        self._publish(result)
+        yield None
+
+    def _publish(self, result: Any) -> None:
+        errors = getattr(result, "errors", None)
+        if errors:
+            result.errors = [published(error) for error in errors]
+
+
+def published(error: GraphQLError) -> GraphQLError:
+    """The error as clients see it. One that has its code already stays as it is."""
+    if error.extensions and "code" in error.extensions:
+        return error
+    cause = error.original_error
+    message, extensions = _described(cause) if cause is not None else (error.message, {"code": _code_of(error)})
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )
+
+
+def _code_of(error: GraphQLError) -> str:
+    """What GraphQL itself found: in the text, in the document, or – with no place in it, or a path – in the variables."""
+    if isinstance(error, GraphQLSyntaxError):
+        return PARSE_FAILED
+    if error.message.startswith("Variable "):
+        return BAD_USER_INPUT
+    return VALIDATION_FAILED
+
+
+def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
+    match cause:
+        case BadCursor():
+            return str(cause), {"code": BAD_CURSOR, "issues": _issues(cause)}
+        case InvalidInput():
+            return str(cause), {"code": BAD_USER_INPUT, "issues": _issues(cause)}
+        case CursorExpired():
+            return str(cause), {"code": CURSOR_EXPIRED}
+        case SubscriberTooSlow():
+            return str(cause), {"code": SUBSCRIBER_TOO_SLOW, "cursor": cause.cursor}
+        case StoreUnavailable():
+            return str(cause), {"code": UNAVAILABLE, "retryAfter": cause.retry_after}
+        case GraphQLError():
+            return cause.message, {"code": BAD_USER_INPUT}
+        case _:
+            return _masked(cause)
+
+
+def _issues(error: InvalidInput) -> list[dict[str, Any]]:
+    return [{"path": list(issue.path), "message": issue.message} for issue in error.issues]
+
+
+def _masked(cause: Exception) -> tuple[str, dict[str, Any]]:
+    """Nobody foresaw this: the client gets a number, the log everything else."""
+    correlation = secrets.token_hex(6)
+    logger.error("unexpected error %s", correlation, exc_info=cause)
+    return f"Something went wrong ({correlation}).", {"code": INTERNAL, "correlationId": correlation}

@@ -1,0 +1,158 @@
+"""The job as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from jobs.job import Job as DomainJob
+from jobs.paging import Counted
+from jobs.recurrence import Cron, Every
+from jobs.retries import RetryPolicy
+from jobs.times import to_milliseconds
+from resolvers.reading import read_history
+from schema.context import Info
+from schema.enums import JobStatus, MissedRuns, Overlap
+from schema.history import JobHistory
+from schema.node import Node
+from schema.scalars import JSON, Milliseconds
+
+
+@strawberry.type(description="How failed attempts are tried again.")
+class RetryConfig:
+    initial_delay: Milliseconds = strawberry.field(description="The wait before the first retry.")
+    max_delay: Milliseconds = strawberry.field(description="No wait is longer, but for its jitter.")
+    backoff_multiplier: float = strawberry.field(description="By how much each wait is longer than the one before.")
+    jitter: float = strawberry.field(description="The share of the wait that is added at random: 0.3 adds up to 30 %.")
+    retryable_errors: list[str] | None = strawberry.field(description="When given, only these error codes are retried.")
+    non_retryable_errors: list[str] | None = strawberry.field(description="These error codes fail at once.")
+
+    @classmethod
+    def from_domain(cls, policy: RetryPolicy) -> Self:
+        return cls(
+            initial_delay=Milliseconds(to_milliseconds(policy.initial_delay)),
+            max_delay=Milliseconds(to_milliseconds(policy.max_delay)),
+            backoff_multiplier=policy.backoff_multiplier,
+            jitter=policy.jitter,
+            retryable_errors=_codes(policy.retryable_errors),
+            non_retryable_errors=_codes(policy.non_retryable_errors),
+        )
+
+
+@strawberry.type(description="One unit of work: run once, or again and again.")
+class Job(Node):
+    status: JobStatus = strawberry.field(description="Where it stands.")
+    namespace: str = strawberry.field(description="The group of its task, e.g. notifications.")
+    task: str = strawberry.field(description="The handler that runs it, e.g. send_email.")
+    product: str = strawberry.field(description="The product that it belongs to.")
+    env: str = strawberry.field(description="The environment of the product, e.g. prd.")
+    tags: list[str] = strawberry.field(description="Labels given at dispatch.")
+    priority: int = strawberry.field(
+        description="Of the jobs that wait for a worker, those with a higher one start first."
+    )
+    input: JSON = strawberry.field(description="What the handler is given.")
+    result: JSON | None = strawberry.field(
+        description="What the handler answered in the latest run, if that succeeded."
+    )
+    scheduled_at: datetime = strawberry.field(description="When its current run is due, or the last one was.")
+    started_at: datetime | None = strawberry.field(description="When its latest run began.")
+    completed_at: datetime | None = strawberry.field(
+        description="When its latest run ended; set whenever the job is over."
+    )
+    recurring: bool = strawberry.field(description="Whether it runs again and again.")
+    cron: str | None = strawberry.field(description="The cron expression that it recurs by.")
+    tz: str | None = strawberry.field(description="The time zone of the cron expression.")
+    every: Milliseconds | None = strawberry.field(description="The interval that it recurs by.")
+    start_at: datetime | None = strawberry.field(description="No occurrence comes before this instant.")
+    end_date: datetime | None = strawberry.field(description="No run is due after this instant.")
+    limit: int | None = strawberry.field(description="How many runs it takes at most, failed ones included.")
+    missed: MissedRuns | None = strawberry.field(description="What becomes of occurrences that were missed.")
+    overlap: Overlap | None = strawberry.field(description="What becomes of occurrences that come due during a run.")
+    next_run_at: datetime | None = strawberry.field(description="When it is due next; null when nothing is planned.")
+    execution_count: int = strawberry.field(description="Runs begun so far; a retry is not a run of its own.")
+    retries: int = strawberry.field(description="Automatic retries that a run may take.")
+    retry_count: int = strawberry.field(
+        description="Retries taken: by the current run of a recurring job, over its life by any other."
+    )
+    retry_config: RetryConfig = strawberry.field(description="How failed attempts are tried again.")
+    timeout: Milliseconds | None = strawberry.field(
+        description="How long an attempt may take; null: as long as it likes."
+    )
+    last_error: str | None = strawberry.field(description="Why the latest attempt failed; success clears it.")
+    error_code: str | None = strawberry.field(description="The code of that error.")
+    progress: float | None = strawberry.field(description="How far the latest attempt has come, from 0 to 1.")
+    progress_message: str | None = strawberry.field(description="What the handler says about that.")
+    cancel_reason: str | None = strawberry.field(description="Why it was cancelled.")
+    pause_reason: str | None = strawberry.field(description="Why it was paused.")
+    idempotency_key: str | None = strawberry.field(description="The key that it was dispatched with.")
+    created_at: datetime = strawberry.field(description="When it was dispatched.")
+    updated_at: datetime = strawberry.field(description="When it last changed.")
+    revision: int = strawberry.field(description="Grows with every change.")
+
+    @strawberry.field(description="Its runs that have ended, newest first.")
+    async def history(self, info: Info, first: int = 20, after: str | None = None) -> JobHistory:
+        services, principal = info.context.services, info.context.principal
+        history = await read_history(services, principal, self.id, first, after)
+        return JobHistory.from_domain(history) if history is not None else JobHistory.empty(self.id)
+
+    @classmethod
+    def from_domain(cls, job: DomainJob) -> Self:
+        rule = job.recurrence.rule if job.recurrence else None
+        cron = rule if isinstance(rule, Cron) else None
+        every = rule if isinstance(rule, Every) else None
+        return cls(
+            id=strawberry.ID(job.id),
+            status=job.status,
+            namespace=job.namespace,
+            task=job.task,
+            product=job.product,
+            env=job.env,
+            tags=list(job.tags),
+            priority=job.priority,
+            input=job.input,
+            result=job.result,
+            scheduled_at=job.scheduled_at,
+            started_at=job.started_at,
+            completed_at=job.completed_at,
+            recurring=job.is_recurring,
+            cron=cron.expression if cron else None,
+            tz=cron.tz if cron else None,
+            every=Milliseconds(to_milliseconds(every.interval)) if every else None,
+            start_at=job.recurrence.start_at if job.recurrence else None,
+            end_date=job.recurrence.end_date if job.recurrence else None,
+            limit=job.recurrence.max_executions if job.recurrence else None,
+            missed=job.recurrence.missed if job.recurrence else None,
+            overlap=job.recurrence.overlap if job.recurrence else None,
+            next_run_at=job.next_run_at,
+            execution_count=job.execution_count,
+            retries=job.retries,
+            retry_count=job.retry_count,
+            retry_config=RetryConfig.from_domain(job.retry_policy),
+            timeout=None if job.timeout is None else Milliseconds(to_milliseconds(job.timeout)),
+            last_error=job.last_error.message if job.last_error else None,
+            error_code=job.last_error.code if job.last_error else None,
+            progress=job.progress,
+            progress_message=job.progress_message,
+            cancel_reason=job.cancelled.reason if job.cancelled else None,
+            pause_reason=job.paused.reason if job.paused else None,
+            idempotency_key=job.idempotency.key if job.idempotency else None,
+            created_at=job.created_at,
+            updated_at=job.updated_at,
+            revision=job.revision,
+        )
+
+
+@strawberry.type(description="A number that says how far it was counted.")
+class Count:
+    value: int = strawberry.field(description="How many match, or at least how many.")
+    exact: bool = strawberry.field(description="Whether exactly so many match.")
+
+    @classmethod
+    def from_domain(cls, counted: Counted) -> Self:
+        return cls(value=counted.value, exact=counted.exact)
+
+
+def _codes(codes: tuple[str, ...] | None) -> list[str] | None:
+    return None if codes is None else list(codes)

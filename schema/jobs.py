@@ -1,0 +1,106 @@
+"""Lists of jobs: the filter, the order, and the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self, TypeVar
+
+import strawberry
+
+from jobs.filters import JobFilter as DomainFilter
+from jobs.job import Job as DomainJob
+from jobs.paging import Order, Page, job_cursor
+from resolvers.reading import count_jobs
+from schema.context import Info
+from schema.enums import Direction, JobStatus, OrderField
+from schema.job import Count, Job
+from schema.node import PageInfo
+
+T = TypeVar("T")
+
+
+@strawberry.input(
+    description="Which jobs are meant. Conditions combine with AND, the values of one list with OR; an empty list matches none."
+)
+class JobFilter:
+    ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these jobs.")
+    status: list[JobStatus] | None = strawberry.field(default=None, description="In one of these statuses.")
+    recurring: bool | None = strawberry.field(default=None, description="Recurring jobs only, or all others.")
+    product: list[str] | None = strawberry.field(default=None, description="Of one of these products.")
+    env: list[str] | None = strawberry.field(default=None, description="Of one of these environments.")
+    namespace: list[str] | None = strawberry.field(default=None, description="Of a task in one of these groups.")
+    task: list[str] | None = strawberry.field(default=None, description="Of one of these tasks.")
+    tags: list[str] | None = strawberry.field(default=None, description="That carry all of these tags.")
+    from_: datetime | None = strawberry.field(
+        name="from",
+        default=None,
+        description="Not before this instant: completedAt of jobs that are over, scheduledAt of all others.",
+    )
+    to: datetime | None = strawberry.field(default=None, description="Before this instant: the same one as for from.")
+    error_code: list[str] | None = strawberry.field(
+        default=None, description="Whose latest error has one of these codes."
+    )
+    idempotency_key: str | None = strawberry.field(default=None, description="Dispatched with this key.")
+
+    def to_domain(self) -> DomainFilter:
+        return DomainFilter(
+            ids=_tuple(self.ids),
+            status=_tuple(self.status),
+            recurring=self.recurring,
+            product=_tuple(self.product),
+            env=_tuple(self.env),
+            namespace=_tuple(self.namespace),
+            task=_tuple(self.task),
+            tags=_tuple(self.tags),
+            from_=self.from_,
+            to=self.to,
+            error_code=_tuple(self.error_code),
+            idempotency_key=self.idempotency_key,
+        )
+
+
+@strawberry.input(description="How a list of jobs is ordered.")
+class JobOrder:
+    field: OrderField = strawberry.field(default=OrderField.CREATED_AT, description="What by.")
+    direction: Direction = strawberry.field(default=Direction.DESC, description="Which way.")
+
+    def to_domain(self) -> Order:
+        return Order(self.field, descending=self.direction is Direction.DESC)
+
+
+@strawberry.type(description="A job and its place in the list.")
+class JobEdge:
+    node: Job = strawberry.field(description="The job.")
+    cursor: str = strawberry.field(description="Leads to this place: pass it as after or before.")
+
+
+@strawberry.type(description="A page of jobs.")
+class JobConnection:
+    edges: list[JobEdge] = strawberry.field(description="The jobs of this page, each with its cursor.")
+    nodes: list[Job] = strawberry.field(description="The jobs of this page.")
+    page_info: PageInfo = strawberry.field(description="Where the page stands.")
+    conditions: strawberry.Private[DomainFilter]
+
+    @strawberry.field(description="How many jobs match the filter; counted only when asked for, and not beyond 10 000.")
+    async def total_count(self, info: Info) -> Count:
+        return Count.from_domain(await count_jobs(info.context.services, info.context.principal, self.conditions))
+
+    @classmethod
+    def from_domain(cls, page: Page[DomainJob], order: Order, conditions: DomainFilter) -> Self:
+        edges = [JobEdge(node=Job.from_domain(job), cursor=job_cursor(order, job)) for job in page.items]
+        return cls(
+            edges=edges,
+            nodes=[edge.node for edge in edges],
+            page_info=PageInfo(
+                has_next_page=page.has_next,
+                has_previous_page=page.has_previous,
+                start_cursor=edges[0].cursor if edges else None,
+                end_cursor=edges[-1].cursor if edges else None,
+            ),
+            conditions=conditions,
+        )
+
+
+def _tuple(values: Sequence[T] | None) -> tuple[T, ...] | None:
+    return None if values is None else tuple(values)

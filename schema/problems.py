@@ -1,0 +1,97 @@
+"""Expected failures of mutations, as members of their answers; and the one place where exceptions become such members."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Self
+
+import strawberry
+
+from jobs.errors import InvalidInput as BadInput
+from jobs.errors import JobNotFound
+from jobs.job import Job as DomainJob
+from jobs.refusals import IdempotencyConflict as KeyConflict
+from jobs.refusals import TransitionRefused as Refused
+from schema.enums import JobAction, JobStatus, ProblemCode
+from schema.job import Job
+
+
+@strawberry.interface(description="Why a mutation did not do what it was asked to. Nothing has changed.")
+class Problem:
+    code: ProblemCode = strawberry.field(description="What kind of problem it is.")
+    message: str = strawberry.field(description="The same in words, for people.")
+
+
+@strawberry.type(description="There is no such thing, or the caller may not see it.")
+class NotFound(Problem):
+    id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+    @classmethod
+    def from_domain(cls, error: JobNotFound) -> Self:
+        return cls(code=ProblemCode.NOT_FOUND, message=str(error), id=strawberry.ID(error.job_id))
+
+
+@strawberry.type(description="The job's status does not permit the action.")
+class TransitionRefused(Problem):
+    action: JobAction = strawberry.field(description="What was asked for.")
+    status: JobStatus = strawberry.field(description="The status that forbids it.")
+    job: Job = strawberry.field(description="The job as it is.")
+
+    @classmethod
+    def from_domain(cls, error: Refused) -> Self:
+        return cls(
+            code=ProblemCode.TRANSITION_REFUSED,
+            message=str(error),
+            action=JobAction(error.action.value),
+            status=error.job.status,
+            job=Job.from_domain(error.job),
+        )
+
+
+@strawberry.type(description="One thing that is wrong with the arguments.")
+class InputIssue:
+    path: list[str] = strawberry.field(
+        description='Leads to the offending value from the mutation\'s arguments, e.g. ["input", "schedule", "cron"].'
+    )
+    message: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The arguments cannot be accepted.")
+class InvalidInput(Problem):
+    issues: list[InputIssue] = strawberry.field(description="Everything that is wrong.")
+
+    @classmethod
+    def from_domain(cls, error: BadInput) -> Self:
+        issues = [InputIssue(path=list(issue.path), message=issue.message) for issue in error.issues]
+        return cls(code=ProblemCode.INVALID_INPUT, message=str(error), issues=issues)
+
+
+@strawberry.type(description="The caller lacks the scope that the operation needs.")
+class Forbidden(Problem):
+    scope: str = strawberry.field(description="The scope.")
+
+
+@strawberry.type(description="The idempotency key was used before, with another request.")
+class IdempotencyConflict(Problem):
+    job: Job = strawberry.field(description="The job that the first request made.")
+
+    @classmethod
+    def from_domain(cls, error: KeyConflict) -> Self:
+        return cls(code=ProblemCode.IDEMPOTENCY_CONFLICT, message=str(error), job=Job.from_domain(error.job))
+
+
+async def job_or_problem(answer: Awaitable[DomainJob]) -> Any:
+    """The job that a use case answers, or the problem that it raises. Whatever else it raises is a fault.
+
+    ``Any``, since each mutation's union has members of its own: GraphQL itself refuses one that is not among them.
+    """
+    try:
+        return Job.from_domain(await answer)
+    except JobNotFound as error:
+        return NotFound.from_domain(error)
+    except Refused as error:
+        return TransitionRefused.from_domain(error)
+    except BadInput as error:
+        return InvalidInput.from_domain(error)
+    except KeyConflict as error:
+        return IdempotencyConflict.from_domain(error)

@@ -1,0 +1,53 @@
+"""The queries."""
+
+from __future__ import annotations
+
+import strawberry
+
+from jobs.filters import JobFilter as DomainFilter
+from jobs.paging import Order
+from resolvers.reading import find_job, list_jobs, read_history
+from schema.context import Info
+from schema.history import JobHistory
+from schema.job import Job
+from schema.jobs import JobConnection, JobFilter, JobOrder
+
+
+@strawberry.type(description="What can be read.")
+class Query:
+    @strawberry.field(description="A job; null when it is unknown, or not visible to the caller.")
+    async def job(self, info: Info, id: strawberry.ID) -> Job | None:
+        found = await find_job(info.context.services, info.context.principal, id)
+        return None if found is None else Job.from_domain(found)
+
+    @strawberry.field(description="A page of the jobs that match, 50 unless first or last is given, 200 at most.")
+    async def jobs(
+        self,
+        info: Info,
+        filter: JobFilter | None = None,
+        order_by: JobOrder | None = None,
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+    ) -> JobConnection:
+        conditions = filter.to_domain() if filter else DomainFilter()
+        order = order_by.to_domain() if order_by else Order()
+        page = await list_jobs(
+            info.context.services,
+            info.context.principal,
+            conditions,
+            order,
+            first=first,
+            last=last,
+            after=after,
+            before=before,
+        )
+        return JobConnection.from_domain(page, order, conditions)
+
+    @strawberry.field(description="The runs of a job that have ended, newest first; null when there is no such job.")
+    async def history(
+        self, info: Info, job_id: strawberry.ID, first: int = 20, after: str | None = None
+    ) -> JobHistory | None:
+        history = await read_history(info.context.services, info.context.principal, job_id, first, after)
+        return None if history is None else JobHistory.from_domain(history)

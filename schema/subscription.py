@@ -1,0 +1,29 @@
+"""The subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import strawberry
+
+from resolvers.following import job_events
+from schema.context import Info
+from schema.events import JobEvent, JobEventFilter, event_filter
+
+
+@strawberry.type(description="What can be followed live.")
+class Subscription:
+    @strawberry.subscription(
+        description=(
+            "Events from now on, or from behind a cursor. Fails with code CURSOR_EXPIRED when the log no longer reaches back "
+            "that far, and with SUBSCRIBER_TOO_SLOW and a cursor to go on from when events are not taken fast enough."
+        )
+    )
+    async def job_events(
+        self, info: Info, filter: JobEventFilter | None = None, after: str | None = None
+    ) -> AsyncGenerator[JobEvent, None]:
+        wanted = event_filter(filter)
+        async with aclosing(job_events(info.context.services, info.context.principal, wanted, after)) as events:
+            async for event in events:
+                yield JobEvent.from_domain(event)
