@@ -20,7 +20,7 @@ async def drain_rate(redis_url: str, jobs: int, concurrency: int) -> float:
     starts: list[float] = []
     done = asyncio.Event()
 
-    async def no_op(_: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
+    async def no_op(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
         starts.append(time.perf_counter())
         if len(starts) == jobs:
             done.set()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import strawberry
-from graphql import GraphQLError
+from graphql import (
+    GraphQLArgument,
+    GraphQLError,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+)
 from strawberry.extensions import MaxTokensLimiter, ValidationCache
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
@@ -21,7 +30,11 @@ MAX_TOKENS: Final = 2_000
 
 
 class Schema(strawberry.Schema):
-    """Does not log what clients got wrong: Strawberry would, with a traceback each."""
+    """Strawberry's schema, without its null defaults, and without a traceback in the log for all that clients get wrong."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        _forget_null_defaults(self._schema)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Unexpected errors are logged where they are masked."""
@@ -41,6 +54,26 @@ def build_schema() -> Schema:
 def printed_schema() -> str:
     """The schema as text, as it is committed in ``schema/schema.graphql``."""
     return print_schema(build_schema()) + "\n"
+
+
+def _forget_null_defaults(schema: GraphQLSchema) -> None:
+    """Strawberry publishes Python's ``= None`` as the default ``null``, which is not what the contract says.
+
+    What is left out then arrives as left out, and Python's own default holds.
+    """
+    for type_ in schema.type_map.values():
+        if isinstance(type_, GraphQLInputObjectType):
+            _forget(type_.fields.values())
+        elif isinstance(type_, GraphQLObjectType):
+            for field in type_.fields.values():
+                _forget(field.args.values())
+
+
+def _forget(values: Iterable[GraphQLArgument | GraphQLInputField]) -> None:
+    for value in values:
+        if value.default_value is None:
+            value.default_value = Undefined
+            value.default = None
 
 
 def _token_limit() -> MaxTokensLimiter:

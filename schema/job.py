@@ -13,6 +13,7 @@ from jobs.recurrence import Cron, Every
 from jobs.retries import RetryPolicy
 from jobs.times import to_milliseconds
 from resolvers.reading import read_history
+from schema.arguments import After, First
 from schema.context import Info
 from schema.enums import JobStatus, MissedRuns, Overlap
 from schema.history import JobHistory
@@ -92,7 +93,7 @@ class Job(Node):
     revision: int = strawberry.field(description="Grows with every change.")
 
     @strawberry.field(description="Its runs that have ended, newest first.")
-    async def history(self, info: Info, first: int = 20, after: str | None = None) -> JobHistory:
+    async def history(self, info: Info, first: First = 20, after: After = None) -> JobHistory:
         services, principal = info.context.services, info.context.principal
         history = await read_history(services, principal, self.id, first, after)
         return JobHistory.from_domain(history) if history is not None else JobHistory.empty(self.id)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import strawberry
+from strawberry import argument
 
 from resolvers.dispatching import dispatch
 from resolvers.steering import cancel
+from schema.arguments import JobId, Reason
 from schema.context import Info
 from schema.dispatch import DispatchInput
 from schema.job import Job
@@ -28,7 +30,9 @@ class Mutation:
     @strawberry.mutation(
         description="Have a job run: now, at a time, or again and again. It is stored once this answers."
     )
-    async def dispatch(self, info: Info, input: DispatchInput) -> DispatchResult:
+    async def dispatch(
+        self, info: Info, input: Annotated[DispatchInput, argument(description="The job.")]
+    ) -> DispatchResult:
         answer: DispatchResult = await job_or_problem(
             dispatch(info.context.services, info.context.principal, input.to_domain())
         )
@@ -37,6 +41,6 @@ class Mutation:
     @strawberry.mutation(
         description="Stop a job for good. A running handler is told to stop; what it answers is discarded."
     )
-    async def cancel(self, info: Info, id: strawberry.ID, reason: str | None = None) -> CancelResult:
+    async def cancel(self, info: Info, id: JobId, reason: Reason = None) -> CancelResult:
         answer: CancelResult = await job_or_problem(cancel(info.context.services, info.context.principal, id, reason))
         return answer

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Annotated
 
 import strawberry
+from strawberry import argument
 
 from resolvers.following import job_events
+from schema.arguments import After
 from schema.context import Info
 from schema.events import JobEvent, JobEventFilter, event_filter
 
@@ -21,7 +24,10 @@ class Subscription:
         )
     )
     async def job_events(
-        self, info: Info, filter: JobEventFilter | None = None, after: str | None = None
+        self,
+        info: Info,
+        filter: Annotated[JobEventFilter | None, argument(description="Which events; all unless given.")] = None,
+        after: After = None,
     ) -> AsyncGenerator[JobEvent, None]:
         wanted = event_filter(filter)
         async with aclosing(job_events(info.context.services, info.context.principal, wanted, after)) as events:

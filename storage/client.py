@@ -77,6 +77,12 @@ def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
         return MongoClient(url, maxPoolSize=2, **timeouts)
 
 
+async def ping_database(database: Database) -> None:
+    """Raise ``StoreUnavailable`` unless a primary answers."""
+    with mongodb_errors():
+        await database.command("ping")
+
+
 async def check_server(client: Any) -> None:
     """Raise :class:`UnsupportedStore` for a standalone or too old server, ``StoreUnavailable`` when none answers."""
     with mongodb_errors():

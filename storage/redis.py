@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import msgpack
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -21,6 +22,10 @@ RUN_FUNCTION: Final = "run"
 
 # A refused connection arrives as OSError, which redis-py does not count among its own connection errors.
 _WORTH_RETRYING: Final[list[type[Exception]]] = [RedisConnectionError, RedisTimeoutError, OSError]
+
+
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_SCHEMES_REFUSED: Final = "REDIS_URL must start with redis://, rediss:// or unix://"
 
 
 def queue_name(database: str) -> str:
@@ -45,8 +50,8 @@ def unpack(data: bytes) -> Any:
 
 def redis_settings(url: str, *, patient: bool) -> RedisSettings:
     """Settings for ``url``. ``patient``: reconnect for as long as it takes, as a worker does; a gateway gives up at once."""
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise UnsupportedStore("REDIS_URL must start with redis://, rediss:// or unix://")
+    if urlsplit(url).scheme not in _SCHEMES:
+        raise UnsupportedStore(_SCHEMES_REFUSED)
     settings = RedisSettings.from_dsn(url)
     if not patient:
         return replace(settings, conn_retries=0, conn_timeout=1)
@@ -55,6 +60,17 @@ def redis_settings(url: str, *, patient: bool) -> RedisSettings:
     return replace(
         settings, retry=Retry(backoff, retries=-1), retry_on_error=_WORTH_RETRYING, conn_retries=10_000, conn_timeout=2
     )
+
+
+def open_redis_lazily(url: str, database: str) -> ArqRedis:
+    """A pool that connects when it is first used, for a process that has to live while Redis is away."""
+    if urlsplit(url).scheme not in _SCHEMES:
+        raise UnsupportedStore(_SCHEMES_REFUSED)
+    # One more try: after a restart of Redis the connections of the pool turn out to be dead when they are used.
+    pool = ConnectionPool.from_url(
+        url, socket_connect_timeout=1, retry=Retry(NoBackoff(), retries=1), retry_on_error=_WORTH_RETRYING
+    )
+    return ArqRedis(pool, job_serializer=pack, job_deserializer=unpack, default_queue_name=queue_name(database))
 
 
 async def open_redis(url: str, database: str, *, patient: bool = False) -> ArqRedis:

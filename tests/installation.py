@@ -131,8 +131,8 @@ async def installed(database: Database, mongodb_url: str, redis_url: str) -> Asy
 
 async def offer(database: Database, *tasks: str) -> None:
     """Make tasks known to dispatch without a worker that offers them."""
-    cards = [TaskCard(*task.split(".", 1), None, TaskTerms()) for task in tasks]
-    await Registry(database).offer(cards)
+    names = [task.partition(".") for task in tasks]
+    await Registry(database).offer([TaskCard(namespace, name, None, TaskTerms()) for namespace, _, name in names])
 
 
 def _services(database: Database, signals: Signals, hub: EventHub) -> Services:

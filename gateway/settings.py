@@ -1,0 +1,132 @@
+"""All settings: one frozen object, read from the environment once, at the root. Nothing below is handed it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.errors import JobgateError
+from storage.client import Driver
+
+PREFIX: Final = "JOBGATE_"
+_UNPREFIXED: Final = {"MONGODB_URL": "mongodb_url", "REDIS_URL": "redis_url"}
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class SettingsError(JobgateError):
+    """A setting is unknown or malformed; the message names it."""
+
+
+def _modules(value: str) -> str:
+    for name in filter(None, value.split(",")):
+        if not _MODULE.fullmatch(name):
+            raise ValueError(f"{name!r} is not a module name such as package.module")
+    return value
+
+
+class Settings(BaseModel):
+    """What an installation can be told. Names in the environment are these in capitals, after ``JOBGATE_``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mongodb_url: Annotated[str | None, Field(pattern=r"^mongodb(\+srv)?://")] = Field(
+        default=None,
+        description="The replica set or sharded cluster to use. `jobgate dev` brings its own unless this is set.",
+    )
+    redis_url: Annotated[str | None, Field(pattern=r"^(rediss?|unix)://")] = Field(
+        default=None, description="The Redis to use. `jobgate dev` brings its own unless this is set."
+    )
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = Field(
+        default="jobgate", description="The name of the database; it also tells installations that share a Redis apart."
+    )
+    driver: Driver = Field(
+        default=Driver.MOTOR, description="The MongoDB driver: motor, or pymongo for its own asyncio client."
+    )
+    host: str = Field(default="127.0.0.1", description="The address that the gateway listens on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8000, description="The port that the gateway listens on."
+    )
+    graphiql: bool = Field(default=False, description="Whether the gateway serves GraphiQL. `jobgate dev` does.")
+    tasks: Annotated[str, AfterValidator(_modules)] = Field(
+        default="", description="The modules whose tasks a worker runs, separated by commas."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(default=20, description="Runs at a time in one worker.")
+    lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
+        default=15,
+        description="How long a worker may be silent before its runs are given to another; it renews three times as often.",
+    )
+    drain_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=20, description="How long runs may go on after a worker was told to stop."
+    )
+    cancel_grace_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=5, description="How long a handler may take to stop when it is told to, before it is abandoned."
+    )
+    max_outstanding: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=200, description="Nudges that may lie in Redis; the rest of the backlog waits in MongoDB, by priority."
+    )
+    sweep_seconds: Annotated[float, Field(ge=0.05, le=60)] = Field(
+        default=2, description="How often workers look for lost leases and for runs that Redis has forgotten."
+    )
+    renudge_seconds: Annotated[float, Field(ge=0.1, le=600)] = Field(
+        default=5, description="After how long without being claimed a queued run is nudged again."
+    )
+    allow_private_addresses: bool = Field(
+        default=False, description="Whether the task http.request may call private and loopback addresses."
+    )
+    log_level: Annotated[str, Field(pattern=r"^(?i:debug|info|warning|error)$")] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+
+    @property
+    def task_modules(self) -> list[str]:
+        return [name for name in self.tasks.split(",") if name]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Raises :class:`SettingsError`, which names every setting that is wrong, but shows no value of a URL."""
+        given = dict(_given(environment))
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_explained(error))) from None
+
+    @classmethod
+    def described(cls) -> Iterator[tuple[str, str, str]]:
+        """Name in the environment, default and meaning of every setting."""
+        for name, field in cls.model_fields.items():
+            yield environment_name(name), _shown(field.default), field.description or ""
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def environment_name(field: str) -> str:
+    """What a setting is called in the environment."""
+    return field.upper() if field.upper() in _UNPREFIXED else PREFIX + field.upper()
+
+
+def _given(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in environment.items():
+        if name in _UNPREFIXED:
+            yield _UNPREFIXED[name], value
+        elif name.startswith(PREFIX):
+            yield name.removeprefix(PREFIX).lower(), value
+
+
+def _explained(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            yield f"there is no setting {environment_name(name)}"
+        elif name in _UNPREFIXED.values():
+            yield f"{environment_name(name)} is not a URL of the right kind"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            yield f"{environment_name(name)}: {message[0].lower()}{message[1:]}, not {str(problem['input'])[:80]!r}"

@@ -1,0 +1,135 @@
+"""What a gateway process holds: opened in order, closed in reverse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from uuid_utils import uuid7
+
+from gateway.settings import Settings
+from jobs.errors import JobgateError, StoreUnavailable
+from resolvers.hub import EventHub
+from resolvers.services import Services
+from storage.batches import Batcher
+from storage.client import Database, check_server, close_client, open_client, open_database, ping_database
+from storage.clock import DatabaseClock
+from storage.events import EventLog
+from storage.executions import ExecutionReader
+from storage.indexes import create_indexes
+from storage.jobs import JobReader
+from storage.leases import Lease
+from storage.outbox import Outbox
+from storage.redis import close_redis, open_redis_lazily, ping_redis
+from storage.registry import Registry
+from storage.signals import Signals, Topic
+from storage.transitions import JobWriter
+from storage.wakeups import Wakeups
+from worker.loops import Loop
+from worker.relay import LEASE as RELAY_LEASE
+from worker.relay import Relay
+
+_SYNCHRONISE_EVERY: Final = 10.0
+_TOPICS: Final = (Topic.FEED, Topic.OUTBOX)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The services of one gateway process, and the stores behind them."""
+
+    services: Services
+    database: Database
+    redis: Any
+
+    async def unavailable_stores(self) -> dict[str, str]:
+        """The stores that do not answer at the moment, each with the reason."""
+        checks = {"mongodb": ping_database(self.database), "redis": ping_redis(self.redis)}
+        complaints = {}
+        for store, check in checks.items():
+            try:
+                await check
+            except StoreUnavailable as error:
+                complaints[store] = str(error)
+        return complaints
+
+
+def store_urls(settings: Settings) -> tuple[str, str]:
+    """Where MongoDB and Redis are. Raises :class:`JobgateError` when that is not set."""
+    if settings.mongodb_url is None or settings.redis_url is None:
+        raise JobgateError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
+    return settings.mongodb_url, settings.redis_url
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Everything that a gateway needs. MongoDB has to answer; Redis may be away.
+
+    Raises ``StoreUnavailable``, ``UnsupportedStore``.
+    """
+    mongodb_url, redis_url = store_urls(settings)
+    async with AsyncExitStack() as stack:
+        client = open_client(mongodb_url, settings.driver)
+        stack.push_async_callback(close_client, client)
+        await check_server(client)
+        database = open_database(client, settings.database)
+        await create_indexes(database)
+        redis = open_redis_lazily(redis_url, settings.database)
+        stack.push_async_callback(close_redis, redis)
+        signals = Signals(redis, settings.database)
+        stack.push_async_callback(signals.close)
+        wakeups = Wakeups(redis, settings.database, _TOPICS)
+        wakeups.start()
+        stack.push_async_callback(wakeups.close)
+        services = _services(settings, database, signals, wakeups)
+        await services.clock.synchronise()
+        await services.hub.start()
+        stack.push_async_callback(services.hub.close)
+        await stack.enter_async_context(_loops(database, services, wakeups))
+        yield Gateway(services, database, redis)
+
+
+def _services(settings: Settings, database: Database, signals: Signals, wakeups: Wakeups) -> Services:
+    writer, log = JobWriter(database), EventLog(database)
+    return Services(
+        jobs=JobReader(database),
+        writer=writer,
+        insertions=Batcher(writer.insert_many),
+        executions=ExecutionReader(database),
+        events=log,
+        hub=EventHub(log, wakeups),
+        registry=Registry(database),
+        signals=signals,
+        clock=DatabaseClock(database),
+        new_id=lambda: uuid7().hex,
+        max_outstanding=settings.max_outstanding,
+    )
+
+
+@asynccontextmanager
+async def _loops(database: Database, services: Services, wakeups: Wakeups) -> AsyncIterator[None]:
+    """The clock, and the relay: a gateway holds it only while there is no worker that would."""
+    owner = f"gateway:{os.getpid()}:{services.new_id()}"
+
+    async def no_worker_lives() -> bool:
+        return not await services.registry.any_worker_lives()
+
+    async def synchronise() -> float:
+        await services.clock.synchronise()
+        return _SYNCHRONISE_EVERY
+
+    lease = Lease(database, "relay", owner, RELAY_LEASE)
+    relay = Relay(Outbox(database), lease, services.signals, no_worker_lives)
+    loops = [Loop("clock", synchronise), Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX))]
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            await loop.stop()
+        with suppress(StoreUnavailable):
+            await relay.stop()

@@ -1,0 +1,17 @@
+"""Arguments that several fields share, with their descriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+JobId = Annotated[strawberry.ID, strawberry.argument(description="The id of a job.")]
+First = Annotated[int, strawberry.argument(description="How many, 200 at most.")]
+OptionalFirst = Annotated[int | None, strawberry.argument(description="How many from the front, 200 at most.")]
+OptionalLast = Annotated[int | None, strawberry.argument(description="How many from the end, 200 at most.")]
+After = Annotated[str | None, strawberry.argument(description="A cursor: only what comes behind it.")]
+Before = Annotated[str | None, strawberry.argument(description="A cursor: only what comes before it.")]
+Reason = Annotated[
+    str | None, strawberry.argument(description="Why, for whoever looks at the job later: 1000 characters.")
+]
