@@ -73,6 +73,13 @@ class Child:
             await process.wait()
 
 
+def say_ready(descriptor: int | None) -> None:
+    """Tell the parent, if it asked to be told by way of ``--ready-fd``."""
+    if descriptor is not None:
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+
+
 async def _said_ready(reading: int) -> bool:
     """Whether anything was written before the other end was closed."""
     stream = asyncio.StreamReader()

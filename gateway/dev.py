@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from gateway.children import Child
 from gateway.devstack import Devstack, DevstackError, Servers
+from gateway.devstack.ports import choose_port, is_free
+from gateway.gateway_process import graphql_url
 from gateway.logs import configure_logging
-from gateway.settings import Settings
+from gateway.settings import Settings, environment_name
+from jobs.errors import JobgateError
 
-logger = logging.getLogger("jobgate.dev")
+HOST: Final = "127.0.0.1"
+"""Nobody has to prove who he is here, so nobody but this machine is let in."""
 
 
-def run(settings: Settings, *, port: int, data: Path, tasks: str, concurrency: int) -> None:
-    """Run until Ctrl-C or SIGTERM. ``tasks`` is a comma-separated list of modules. Raises :class:`DevstackError`."""
+def run(settings: Settings, data: Path) -> None:
+    """Run until Ctrl-C or SIGTERM, with the servers' data in ``data``. Raises ``DevstackError`` and ``JobgateError``."""
     configure_logging("dev", settings.log_level)
-    asyncio.run(_run(settings, port=port, data=data, tasks=tasks, concurrency=concurrency))
+    port = settings.port or choose_port(None)
+    if not is_free(port):
+        raise JobgateError(f"port {port} is in use; choose another --port, or 0 for any that is free")
+    asyncio.run(_run(settings.model_copy(update={"port": port}), data))
 
 
-async def _run(settings: Settings, *, port: int, data: Path, tasks: str, concurrency: int) -> None:
+async def _run(settings: Settings, data: Path) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    stack = Devstack(data, mongodb_url=settings.mongodb_url, redis_url=settings.redis_url)
-    async with stack as servers:
-        environment = _environment(servers, port=port, tasks=tasks, concurrency=concurrency)
+    async with Devstack(data, mongodb_url=settings.mongodb_url, redis_url=settings.redis_url) as servers:
+        environment = _environment(settings, servers)
         gateway = Child("gateway", ["serve"], environment)
         worker = Child("worker", ["worker"], environment)
         try:
-            await _supervise([gateway, worker], stop, port)
+            await _supervise([gateway, worker], stop, settings.port)
         finally:
             # The worker first: what it drains is still to be seen through the gateway.
             await worker.stop()
@@ -53,21 +58,21 @@ async def _supervise(children: list[Child], stop: asyncio.Event, port: int) -> N
         return
     if not all(starting.result()):
         raise DevstackError("the gateway or the worker did not start; see above")
-    click.echo(f"ready http://127.0.0.1:{port}/graphql")
+    click.echo(f"ready {graphql_url(HOST, port)}")
     keepers = [asyncio.create_task(child.keep()) for child in children]
     await stopped
     for keeper in keepers:
         keeper.cancel()
 
 
-def _environment(servers: Servers, *, port: int, tasks: str, concurrency: int) -> Mapping[str, str]:
-    return {
-        **os.environ,
-        "MONGODB_URL": servers.mongodb_url,
-        "REDIS_URL": servers.redis_url,
-        "JOBGATE_HOST": "127.0.0.1",
-        "JOBGATE_PORT": str(port),
-        "JOBGATE_TASKS": tasks,
-        "JOBGATE_CONCURRENCY": str(concurrency),
-        "JOBGATE_GRAPHIQL": "true",
+def _environment(settings: Settings, servers: Servers) -> Mapping[str, str]:
+    given = {
+        "mongodb_url": servers.mongodb_url,
+        "redis_url": servers.redis_url,
+        "host": HOST,
+        "port": settings.port,
+        "tasks": settings.tasks,
+        "concurrency": settings.concurrency,
+        "graphiql": "true",
     }
+    return {**os.environ, **{environment_name(name): str(value) for name, value in given.items()}}

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 _FORMAT: Final = "%(asctime)s.%(msecs)03d {role:<8}%(levelname).1s %(message)s"
-_QUIET: Final = ("arq", "pymongo", "asyncio", "httpx", "httpcore", "strawberry")
+_QUIET: Final = ("arq", "pymongo", "asyncio", "httpx", "httpcore", "strawberry", "uvicorn")
 """Libraries that tell of their own affairs; arq even of what it was given to run."""
 
 

@@ -107,6 +107,13 @@ def _shown(default: object) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
+def store_urls(settings: Settings) -> tuple[str, str]:
+    """Where MongoDB and Redis are. Raises :class:`SettingsError` when that is not set."""
+    if settings.mongodb_url is None or settings.redis_url is None:
+        raise SettingsError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
+    return settings.mongodb_url, settings.redis_url
+
+
 def environment_name(field: str) -> str:
     """What a setting is called in the environment."""
     return field.upper() if field.upper() in _UNPREFIXED else PREFIX + field.upper()

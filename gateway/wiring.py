@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from uuid_utils import uuid7
 
-from gateway.settings import Settings
-from jobs.errors import JobgateError, StoreUnavailable
+from gateway.settings import Settings, store_urls
+from jobs.errors import StoreUnavailable
 from resolvers.hub import EventHub
 from resolvers.services import Services
 from storage.batches import Batcher
@@ -55,13 +55,6 @@ class Gateway:
             except StoreUnavailable as error:
                 complaints[store] = str(error)
         return complaints
-
-
-def store_urls(settings: Settings) -> tuple[str, str]:
-    """Where MongoDB and Redis are. Raises :class:`JobgateError` when that is not set."""
-    if settings.mongodb_url is None or settings.redis_url is None:
-        raise JobgateError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
-    return settings.mongodb_url, settings.redis_url
 
 
 @asynccontextmanager

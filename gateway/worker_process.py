@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import uvloop
 
+from gateway.children import say_ready
 from gateway.logs import configure_logging
-from gateway.settings import Settings
-from jobs.errors import JobgateError
+from gateway.settings import Settings, store_urls
 from storage.client import Driver
 from worker.builtin import builtin_tasks
 from worker.process import WorkerConfig, run_worker
@@ -29,12 +29,11 @@ def run(settings: Settings, *, ready_fd: int | None = None) -> None:
 
 
 def worker_config(settings: Settings) -> WorkerConfig:
-    """What the worker needs of the settings. Raises :class:`JobgateError` when it does not know its stores."""
-    if settings.mongodb_url is None or settings.redis_url is None:
-        raise JobgateError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
+    """What the worker needs of the settings. Raises ``JobgateError`` when it does not know its stores."""
+    mongodb_url, redis_url = store_urls(settings)
     return WorkerConfig(
-        mongodb_url=settings.mongodb_url,
-        redis_url=settings.redis_url,
+        mongodb_url=mongodb_url,
+        redis_url=redis_url,
         database=settings.database,
         driver=Driver(settings.driver),
         concurrency=settings.concurrency,
@@ -55,9 +54,8 @@ async def _run(config: WorkerConfig, tasks: TaskRegistry, ready_fd: int | None) 
     working = asyncio.create_task(run_worker(config, tasks, stop, ready))
     became_ready = asyncio.create_task(ready.wait())
     await asyncio.wait({working, became_ready}, return_when=asyncio.FIRST_COMPLETED)
-    if ready.is_set() and ready_fd is not None:
-        os.write(ready_fd, b"1")
-        os.close(ready_fd)
+    if ready.is_set():
+        say_ready(ready_fd)
     became_ready.cancel()
     await working
 

@@ -18,15 +18,18 @@ from graphql import (
 from strawberry.extensions import MaxTokensLimiter, ValidationCache
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
 
-from schema.faults import PublicErrors
+from schema.faults import OneOperation, PublicErrors
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
 from schema.subscription import Subscription
 
 MAX_TOKENS: Final = 2_000
+
+_ANSWERED_ONCE: Final = frozenset({OperationType.QUERY, OperationType.MUTATION})
 
 
 class Schema(strawberry.Schema):
@@ -35,6 +38,22 @@ class Schema(strawberry.Schema):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         _forget_null_defaults(self._schema)
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Answer once, which is why subscriptions are not among what may be asked for here."""
+        allowed = _ANSWERED_ONCE & set(allowed_operation_types or _ANSWERED_ONCE)
+        return await super().execute(
+            query, variable_values, context_value, root_value, operation_name, allowed, operation_extensions
+        )
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Unexpected errors are logged where they are masked."""
@@ -47,7 +66,7 @@ def build_schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[PublicErrors, ValidationCache, _token_limit],
+        extensions=[PublicErrors, ValidationCache, OneOperation, _token_limit],
     )
 
 

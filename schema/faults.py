@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, Final
 
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import DefinitionNode, GraphQLError, GraphQLSyntaxError, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 from strawberry.types.execution import StreamExecutionResult
 
@@ -21,6 +21,7 @@ from jobs.errors import (
 
 logger = logging.getLogger("jobgate.faults")
 
+BAD_REQUEST: Final = "BAD_REQUEST"
 PARSE_FAILED: Final = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED: Final = "GRAPHQL_VALIDATION_FAILED"
 BAD_USER_INPUT: Final = "BAD_USER_INPUT"
@@ -46,6 +47,24 @@ class PublicErrors(SchemaExtension):
         errors = getattr(result, "errors", None)
         if errors:
             result.errors = [published(error) for error in errors]
+
+
+class OneOperation(SchemaExtension):
+    """Has a document with several operations say which one is meant, as the specification asks; else the first is run."""
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        # The public attribute falls back on the first operation's name.
+        named = context._provided_operation_name is not None  # noqa: SLF001  # nothing else tells
+        definitions = context.graphql_document.definitions if context.graphql_document else ()
+        if not context.pre_execution_errors and not named and sum(map(_is_operation, definitions)) > 1:
+            message = "operationName must say which of the document's operations is meant"
+            context.pre_execution_errors = [GraphQLError(message)]
+        yield
+
+
+def _is_operation(definition: DefinitionNode) -> bool:
+    return isinstance(definition, OperationDefinitionNode)
 
 
 def published(error: GraphQLError) -> GraphQLError:

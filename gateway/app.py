@@ -1,0 +1,61 @@
+"""The ASGI application: GraphQL, and whether this process is alive and can work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, TypedDict
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+
+from gateway.graphql_http import GraphQLEndpoint
+from gateway.wiring import Gateway
+from schema.build import build_schema
+
+GRAPHQL_PATH: Final = "/graphql"
+
+MAX_REQUEST: Final = 1024 * 1024
+"""Bytes of one request, or of one WebSocket message: an input of 256 KB with room for its escapes."""
+
+
+class State(TypedDict):
+    """What a request finds in ``request.state``."""
+
+    gateway: Gateway
+
+
+def build_app(opening: AbstractAsyncContextManager[Gateway], *, graphiql: bool) -> Starlette:
+    """The application on a gateway that it opens when it starts, and closes when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        async with opening as gateway:
+            yield {"gateway": gateway}
+
+    endpoint = GraphQLEndpoint(build_schema(), graphiql=graphiql)
+    return Starlette(
+        routes=[
+            # Both at the very path: a mount would answer it with a redirect, and WebSockets not at all.
+            Route(GRAPHQL_PATH, endpoint, max_body_size=MAX_REQUEST),
+            WebSocketRoute(GRAPHQL_PATH, endpoint),
+            Route("/healthz", _alive),
+            Route("/readyz", _ready),
+        ],
+        lifespan=lifespan,
+    )
+
+
+async def _alive(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "alive"})
+
+
+async def _ready(request: Request) -> JSONResponse:
+    """Whether both stores answer: a load balancer sends its requests elsewhere while they do not."""
+    gateway: Gateway = request.state.gateway
+    complaints = await gateway.unavailable_stores()
+    if complaints:
+        return JSONResponse({"status": "unavailable", "stores": complaints}, status_code=503)
+    return JSONResponse({"status": "ready"})

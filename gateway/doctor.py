@@ -1,0 +1,114 @@
+"""``jobgate doctor``: what a gateway and a worker need, looked at one by one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from gateway.devstack import DevstackError
+from gateway.devstack.binaries import find_mongod, find_redis_server
+from gateway.settings import Settings
+from jobs.errors import JobgateError
+from storage.census import Census, take_census
+from storage.client import check_server, close_client, open_client, open_database
+from storage.redis import close_redis, open_redis
+from worker.builtin import builtin_tasks
+from worker.tasks import load_tasks
+
+_SKEW_ALLOWED: Final = timedelta(seconds=2)
+_ANSWER_SECONDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    subject: str
+    good: bool
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; what cannot be looked at is a finding that is not good."""
+    return [
+        _tasks(settings),
+        *(await _mongodb(settings)),
+        await _redis(settings),
+    ]
+
+
+def _tasks(settings: Settings) -> Finding:
+    try:
+        registry = load_tasks(settings.task_modules, builtin_tasks(settings.allow_private_addresses))
+    except JobgateError as error:
+        return Finding("tasks", False, str(error))
+    return Finding("tasks", True, ", ".join(definition.name for definition in registry.definitions()))
+
+
+async def _mongodb(settings: Settings) -> list[Finding]:
+    if settings.mongodb_url is None:
+        return [_embedded("mongod", find_mongod)]
+    client = open_client(settings.mongodb_url, settings.driver)
+    try:
+        await check_server(client)
+        census = await take_census(open_database(client, settings.database))
+    except JobgateError as error:
+        return [Finding("MongoDB", False, str(error))]
+    finally:
+        await close_client(client)
+    return [Finding("MongoDB", True, f"{census.version}, database {settings.database}"), *_judged(census)]
+
+
+async def _redis(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        return _embedded("redis-server", find_redis_server)
+    try:
+        redis = await open_redis(settings.redis_url, settings.database)
+    except JobgateError as error:
+        return Finding("Redis", False, str(error))
+    await close_redis(redis)
+    return Finding("Redis", True, "answers")
+
+
+def _judged(census: Census) -> list[Finding]:
+    skew = datetime.now(UTC) - census.now
+    seconds = skew.total_seconds()
+    idle = census.workers == 0 and census.waiting > 0
+    return [
+        Finding(
+            "clock", abs(skew) <= _SKEW_ALLOWED, f"{seconds:+.1f} s against the database's, by which jobs come due"
+        ),
+        Finding("indexes", not census.missing_indexes, _missing(census.missing_indexes)),
+        Finding("workers", not idle, f"{census.workers} alive, {census.waiting} jobs due or queued"),
+        Finding("relay", census.oldest_untold < _LATE, _untold(census)),
+    ]
+
+
+_LATE: Final = timedelta(seconds=30)
+
+
+def _missing(indexes: list[str]) -> str:
+    return f"missing: {', '.join(indexes)}; a gateway or a worker creates them at its start" if indexes else "all there"
+
+
+def _untold(census: Census) -> str:
+    if not census.oldest_untold:
+        return "every event is in the log"
+    return f"the oldest event that is not in the log yet is {census.oldest_untold.total_seconds():.1f} s old"
+
+
+def _embedded(name: str, find: Callable[[], Path]) -> Finding:
+    """Whether `jobgate dev` could start a server of its own: a library that it needs may be missing."""
+    try:
+        program = find()
+        answer = subprocess.run(  # noqa: S603  # a program of our choice
+            [program, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
+        )
+    except (DevstackError, OSError, subprocess.TimeoutExpired) as error:
+        return Finding(name, False, str(error))
+    said = (answer.stdout or answer.stderr).strip().splitlines() or ["nothing"]
+    return Finding(name, answer.returncode == 0, f"embedded, {said[0]}")

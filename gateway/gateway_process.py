@@ -1,0 +1,99 @@
+"""``jobgate serve``: one gateway process, from the settings to the signals that end it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Final
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+
+from gateway.app import GRAPHQL_PATH, MAX_REQUEST, build_app
+from gateway.children import say_ready
+from gateway.logs import configure_logging
+from gateway.settings import Settings
+from gateway.wiring import open_gateway
+from jobs.errors import JobgateError
+
+logger = logging.getLogger("jobgate.gateway")
+
+_GRACE_SECONDS: Final = 5
+_BACKLOG: Final = 2048
+
+
+def run(settings: Settings, *, ready_fd: int | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then answer what was asked and stop.
+
+    Raises ``StoreUnavailable``, ``UnsupportedStore``, and :class:`JobgateError` when the port is taken.
+    """
+    configure_logging("gateway", settings.log_level)
+    with _listen(settings.host, settings.port) as listener:
+        uvloop.run(_run(settings, listener, ready_fd))
+
+
+def graphql_url(host: str, port: int) -> str:
+    """Where GraphQL is served."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}{GRAPHQL_PATH}"
+
+
+async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None) -> None:
+    async with open_gateway(settings) as gateway:
+
+        def started() -> None:
+            logger.info("gateway is ready: %s", graphql_url(settings.host, listener.getsockname()[1]))
+            say_ready(ready_fd)
+
+        server = _Server(_uvicorn_config(build_app(nullcontext(gateway), graphiql=settings.graphiql)), started)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, server.stop)
+        await server.serve([listener])
+
+
+def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="websockets-sansio",
+        ws_max_size=MAX_REQUEST,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Tells when it has started. Signals are the caller's: uvicorn would end the process before it has tidied up."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Finish what is under way and stop; the second time, stop at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket of our own, bound before anything else is started: a taken port is told in one line."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise JobgateError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from None
