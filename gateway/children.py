@@ -27,6 +27,11 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None before the first start."""
+        return None if self._process is None else self._process.pid
+
     async def start(self) -> bool:
         """Start it; True once it says that it is ready, False when it ended before."""
         reading, writing = os.pipe()
@@ -52,6 +57,8 @@ class Child:
                 return
             logger.error("the %s ended with status %s; starting it again", self._name, status)
             await asyncio.sleep(_RESTART_AFTER)
+            if self._is_stopping():
+                return
             await self.start()
 
     def _is_stopping(self) -> bool:

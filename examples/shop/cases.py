@@ -198,12 +198,7 @@ def _cancel(reason: str) -> Act:
 async def _cancel_twice(gateway: Gateway, job: JsonObject) -> list[str]:
     first = await gateway.cancel(job["id"], "ordered by mistake")
     second = await gateway.cancel(job["id"], "ordered by mistake, as I said")
-    stored = (await gateway.record(job["id"]))["job"]["events"]["nodes"]
-    told = [event["type"] for event in stored].count("JOB_CANCELLED")
-    return [
-        *_unless(second == first, f"the second cancel answered {second}, the first {first}"),
-        *_unless(told == 1, f"{told} events of one cancellation"),
-    ]
+    return _unless(second == first, f"the second cancel answered {second}, the first {first}")
 
 
 def _check_next_run(step: timedelta) -> Act:

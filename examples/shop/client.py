@@ -33,7 +33,7 @@ mutation Cancel($id: ID!, $reason: String) {{
 
 _RECORD: Final = f"""
 query Record($id: ID!) {{
-  job(id: $id) {{ {_JOB} events(first: 100) {{ nodes {{ seq type }} }} }}
+  job(id: $id) {{ {_JOB} }}
   history(jobId: $id, first: 100) {{
     totalExecutions successfulExecutions failedExecutions
     executions {{ number status attempts errorCode result }}
@@ -61,7 +61,7 @@ class Gateway:
         return _job((await self._ask(_CANCEL, id=job_id, reason=reason))["cancel"])
 
     async def record(self, job_id: str) -> JsonObject:
-        """``job`` with its events, and its ``history``."""
+        """``job`` and its ``history``."""
         return await self._ask(_RECORD, id=job_id)
 
     async def _ask(self, query: str, **variables: Any) -> JsonObject:

@@ -18,8 +18,8 @@ TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _PROTOCOL: Final = Subprotocol("graphql-transport-ws")
 
 _SUBSCRIPTION: Final = """
-subscription Watch($tag: String!) {
-  jobEvents(filter: { jobs: { tags: [$tag] } }) { jobId seq type status }
+subscription Watch($tag: String!, $after: String) {
+  jobEvents(filter: { jobs: { tags: [$tag] } }, after: $after) { cursor jobId seq type status }
 }"""
 
 
@@ -29,6 +29,8 @@ class JobFeed:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._events: defaultdict[str, list[JsonObject]] = defaultdict(list)
+        self.arrived: list[JsonObject] = []
+        """All of them."""
 
     def of(self, job_id: str) -> list[JsonObject]:
         """The events of one job that have arrived so far."""
@@ -41,19 +43,22 @@ class JobFeed:
 
     @property
     def size(self) -> int:
-        return sum(map(len, self._events.values()))
+        return len(self.arrived)
 
     async def follow_until(self, done: Callable[[], bool]) -> None:
         """Take in events until there is nothing more to wait for. Raises :class:`Refused` when they end before that."""
         while not done():
             self._take(await self._event())
 
-    async def subscribe(self, tag: str) -> None:
+    async def subscribe(self, tag: str, after: str | None) -> None:
         await self._send("connection_init")
         await self._receive("connection_ack")
-        await self._send("subscribe", id="watch", payload={"query": _SUBSCRIPTION, "variables": {"tag": tag}})
+        await self._send(
+            "subscribe", id="watch", payload={"query": _SUBSCRIPTION, "variables": {"tag": tag, "after": after}}
+        )
 
     def _take(self, event: JsonObject) -> None:
+        self.arrived.append(event)
         self._events[event["jobId"]].append(event)
 
     async def _event(self) -> JsonObject:
@@ -78,11 +83,11 @@ class JobFeed:
 
 
 @asynccontextmanager
-async def open_feed(url: str, tag: str) -> AsyncIterator[JobFeed]:
-    """Subscribe at the gateway whose HTTP address is ``url``."""
+async def open_feed(url: str, tag: str, after: str | None = None) -> AsyncIterator[JobFeed]:
+    """Subscribe at the gateway whose HTTP address is ``url``: to all that comes, or came, behind the cursor ``after``."""
     address = "ws" + url.removeprefix("http")
     # No bound on what waits to be read: events go on arriving while the scenarios are being dispatched.
     async with connect(address, subprotocols=[_PROTOCOL], max_queue=None) as socket:
         feed = JobFeed(socket)
-        await feed.subscribe(tag)
+        await feed.subscribe(tag, after)
         yield feed

@@ -50,7 +50,7 @@ async def play(url: str, *, quick: bool) -> bool:
     print(f"{url}, every job tagged {tag}")
     async with httpx.AsyncClient(timeout=30) as http, open_feed(url, tag) as feed:
         gateway = Gateway(http, url)
-        await _await_feed(gateway, feed, tag)
+        await await_feed(gateway, feed, tag)
         played = [await _begin(gateway, case, tag) for case in all_cases(quick=quick)]
         await _follow(feed, played, seconds=60 if quick else 120)
         for one in played:
@@ -60,7 +60,7 @@ async def play(url: str, *, quick: bool) -> bool:
     return _tell_sum(played)
 
 
-async def _await_feed(gateway: Gateway, feed: JobFeed, tag: str) -> None:
+async def await_feed(gateway: Gateway, feed: JobFeed, tag: str) -> None:
     """Return when the subscription is known to be open: the protocol does not acknowledge it, but an event of it does."""
     probe = {"namespace": "demo", "task": "echo", "product": "shop", "env": "example", "tags": [tag]}
     for _ in range(_PROBES):

@@ -1,0 +1,76 @@
+"""The product as its users run it: a gateway and workers as processes of their own, on the servers of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.children import Child
+from gateway.devstack import Servers
+from gateway.devstack.ports import choose_port
+from gateway.gateway_process import graphql_url
+
+HOST: Final = "127.0.0.1"
+LEASE_SECONDS: Final = 2
+
+_QUICK: Final = {
+    "JOBGATE_LEASE_SECONDS": str(LEASE_SECONDS),
+    "JOBGATE_SWEEP_SECONDS": "0.2",
+    "JOBGATE_RENUDGE_SECONDS": "1",
+    "JOBGATE_CANCEL_GRACE_SECONDS": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A gateway and its workers; each is started again when it dies, as a supervisor would."""
+
+    url: str
+    gateway: Child
+    workers: list[Child]
+
+    def kill(self, child: Child) -> None:
+        """End it without a chance to put anything in order."""
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+
+    def pids(self) -> list[int | None]:
+        return [child.pid for child in (self.gateway, *self.workers)]
+
+
+@asynccontextmanager
+async def running(servers: Servers, database: str, *, workers: int = 1, **settings: str) -> AsyncIterator[System]:
+    """The product, ready; with ``settings`` on top of those that make it quick to notice what is lost."""
+    port = choose_port(None)
+    environment = {
+        **os.environ,
+        **_QUICK,
+        **settings,
+        "MONGODB_URL": servers.mongodb_url,
+        "REDIS_URL": servers.redis_url,
+        "JOBGATE_DATABASE": database,
+        "JOBGATE_PORT": str(port),
+    }
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(_kept(Child("gateway", ["serve"], environment)))
+        names = [f"worker {number}" for number in range(workers)]
+        children = [await stack.enter_async_context(_kept(Child(name, ["worker"], environment))) for name in names]
+        yield System(graphql_url(HOST, port), gateway, children)
+
+
+@asynccontextmanager
+async def _kept(child: Child) -> AsyncIterator[Child]:
+    assert await child.start()
+    keeping = asyncio.create_task(child.keep())
+    try:
+        yield child
+    finally:
+        await child.stop()
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
