@@ -16,6 +16,7 @@ from typing import Final
 from arq.connections import ArqRedis
 
 from jobs.dispatch import TaskTerms
+from jobs.errors import StoreUnavailable
 from storage.batches import Batcher
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
 from storage.clock import DatabaseClock
@@ -45,6 +46,7 @@ logger = logging.getLogger("jobgate.worker")
 
 _SYNCHRONISE_EVERY: Final = 10.0
 _WRITE_WITHIN: Final = 5.0
+_LEAVE_WITHIN: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +147,21 @@ class _Worker:
         await self._poller.stop()
         for loop in self._loops:
             await loop.stop()
-        await self._relay.run_once()
-        await self._relay.stop()
-        await self._registry.sign_out(self._card)
+        await self._take_leave()
         await self._wakeups.close()
         await self._signals.close()
         await self._heart.stop()
         logger.info("worker %s has stopped", self._card.id)
+
+    async def _take_leave(self) -> None:
+        """Tell the last events and sign out. Without a database others find out by themselves, a little later."""
+        try:
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await self._relay.run_once()
+                await self._relay.stop()
+                await self._registry.sign_out(self._card)
+        except (StoreUnavailable, TimeoutError) as error:
+            logger.warning("worker %s goes without signing out: %s", self._card.id, error)
 
     def _described(self) -> tuple[str, int, int]:
         return self._card.id, len(self._tasks.definitions()), self._config.concurrency

@@ -17,7 +17,9 @@ from storage.signals import Signals, Topic
 logger = logging.getLogger("jobgate.relay")
 events_logger = logging.getLogger("jobgate.events")
 
-LEASE: Final = timedelta(seconds=10)
+LEASE: Final = timedelta(seconds=3)
+"""How long events wait at most when the process that relays them was killed."""
+
 _RENEW_EVERY: Final = LEASE.total_seconds() / 3
 _BATCH: Final = 200
 _PAUSE: Final = 1.0

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from gateway.devstack import Devstack, DevstackError, Servers
 from gateway.devstack.binaries import find_program, find_redis_server
 from gateway.devstack.failures import last_words
 from gateway.devstack.ports import is_free
+from tests.processes import ended, runs
 
 ROOT: Final = Path(__file__).parents[2]
 DEADLINE_SECONDS: Final = 20.0
@@ -46,22 +47,6 @@ def insert(url: str, key: str) -> None:
 def stored(url: str) -> list[str]:
     with MongoClient[dict[str, Any]](url) as client:
         return [thing["_id"] for thing in client.get_database("kept").get_collection("things").find()]
-
-
-def runs(pid: int) -> bool:
-    """Whether the process is there and no zombie, which is what an orphan may stay where nobody collects it."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Look until ``condition`` holds: the end of a process that is not our child is announced by nobody."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110  # there is nothing that could set an event
-            await asyncio.sleep(0.01)
 
 
 def write_program(folder: Path, name: str, script: str) -> None:
@@ -168,7 +153,7 @@ async def test_the_servers_end_when_the_process_that_started_them_does(
 
     parent.send_signal(sent)
 
-    await eventually(lambda: not any(runs(pid) for pid in pids))
+    await asyncio.gather(*map(ended, pids))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
@@ -230,7 +215,8 @@ async def test_a_failed_start_leaves_nothing_running_and_the_folder_free(
 async def test_a_start_that_is_called_off_leaves_nothing_running(tmp_path: Path) -> None:
     stack = Devstack(tmp_path)
     starting = asyncio.create_task(stack.start())
-    await eventually((tmp_path / "mongod.log").exists)
+    while not (tmp_path / "mongod.log").exists():  # the process has been made, and is far from ready
+        await asyncio.wait({starting}, timeout=0.01)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
