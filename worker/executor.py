@@ -69,12 +69,16 @@ class Executor:
         self._signals = signals
         self._clock = clock
         self._terms = terms
+        self._runs: set[asyncio.Task[None]] = set()
         self._abandoned: set[asyncio.Future[Verdict]] = set()
         self.draining = False
         """No more claims: the worker is shutting down."""
 
     async def look_at(self, ref: RunRef) -> None:
-        """Run what ``ref`` speaks of if it is still waiting, there is room, and this worker has the handler."""
+        """Begin what ``ref`` speaks of if it is still waiting, there is room, and this worker has the handler.
+
+        Returns once that is settled; the run goes on by itself.
+        """
         namespace, _, task = ref.handler.partition(".")
         definition = self._tasks.find(namespace, task)
         if definition is None or self.draining or self._running.is_full:
@@ -85,7 +89,15 @@ class Executor:
         finally:
             self._running.unreserve()
         if attempt is not None:
-            await self._execute(attempt)
+            run = asyncio.create_task(self._execute(attempt), name=f"run {ref.job_id}:{ref.number}")
+            self._runs.add(run)
+            run.add_done_callback(self._conclude)
+
+    def _conclude(self, run: asyncio.Task[None]) -> None:
+        self._runs.discard(run)
+        if not run.cancelled() and (error := run.exception()) is not None:
+            # A defect of ours: the run is given to another worker when its lease is over.
+            logger.error("%s was not brought to its end", run.get_name(), exc_info=error)
 
     async def _claim(self, ref: RunRef) -> Attempt | None:
         claim = Claim(ref, self._terms.worker, secrets.token_hex(16), self._terms.lease)

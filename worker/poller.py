@@ -15,6 +15,7 @@ from storage.errors import REDIS_AWAY
 from storage.jobs import RunRef
 from storage.redis import RUN_FUNCTION, pack, queue_name, unpack
 from worker.executor import Executor
+from worker.running import Running
 
 logger = logging.getLogger("jobgate.poller")
 
@@ -22,18 +23,39 @@ _POLL_EVERY: Final = 0.02
 _AFTER_FAILURE: Final = 0.5
 _CLOSE_WITHIN: Final = 2.0
 
-# Timeouts are the executor's. arq must have one, and keeps a marker in Redis for as long; markers of nudges never matter.
-_NEVER: Final = timedelta(days=3650)
+_LOOK_WITHIN: Final = timedelta(seconds=60)
+"""Longer than any write takes to be answered. So long a nudge taken by a worker that was killed stays in the queue."""
+
+
+class _NudgeTaker(Worker):
+    """arq's Worker, for nudges that are done with once they were looked at, while the runs that they began go on.
+
+    So it has to count those runs in when it asks itself how many nudges it may take. It must not hold a nudge for as long
+    as the run: what lies in the queue would then no longer tell how much is waiting, and what a killed worker held would
+    lie there for ever.
+    """
+
+    def __init__(self, running: Running, **options: Any) -> None:
+        self._running = running
+        super().__init__(max_jobs=running.capacity, **options)
+
+    @property
+    def max_jobs(self) -> int:
+        return self._running.room
+
+    @max_jobs.setter
+    def max_jobs(self, _: int) -> None:
+        """arq's own attribute, set by its constructor."""
 
 
 class Poller:
     """Takes nudges from Redis and hands them to the executor."""
 
-    def __init__(self, redis: ArqRedis, database: str, executor: Executor, concurrency: int) -> None:
+    def __init__(self, redis: ArqRedis, database: str, executor: Executor, running: Running) -> None:
         self._redis = redis
         self._queue = queue_name(database)
         self._executor = executor
-        self._concurrency = concurrency
+        self._running = running
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -59,24 +81,24 @@ class Poller:
             try:
                 await self._worker.async_run()
             except REDIS_AWAY as error:
-                # Runs under way go on: they are this process's, whatever becomes of arq's bookkeeping.
+                # Looks under way go on, whatever becomes of arq's bookkeeping.
                 logger.warning("polling was interrupted: %s", type(error).__name__)
             self._forget(self._worker)
             await asyncio.sleep(_AFTER_FAILURE)
 
     def _new_worker(self) -> Worker:
-        return Worker(
-            functions=[func(self._look, name=RUN_FUNCTION, timeout=_NEVER)],
+        return _NudgeTaker(
+            self._running,
+            functions=[func(self._look, name=RUN_FUNCTION, timeout=_LOOK_WITHIN)],
             queue_name=self._queue,
             redis_pool=self._redis,
             handle_signals=False,
-            max_jobs=self._concurrency,
-            job_timeout=_NEVER,
+            job_timeout=_LOOK_WITHIN,
             keep_result=0,
             max_tries=1,
             retry_jobs=False,
             poll_delay=_POLL_EVERY,
-            queue_read_limit=max(100, 2 * self._concurrency),
+            queue_read_limit=max(100, 2 * self._running.capacity),
             job_serializer=pack,
             job_deserializer=unpack,
             log_results=False,
@@ -95,7 +117,7 @@ class Poller:
             task.add_done_callback(_consume)
 
     async def _settle(self) -> None:
-        """Let arq tidy up behind the last runs, as far as Redis lets it."""
+        """Let arq tidy up behind the last looks, as far as Redis lets it."""
         tasks = list(self._worker.tasks.values()) if self._worker is not None else []
         if tasks:
             _, hanging = await asyncio.wait(tasks, timeout=_CLOSE_WITHIN)

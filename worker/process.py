@@ -121,7 +121,7 @@ class _Worker:
         self._wakeups = Wakeups(redis, config.database, _TOPICS)
         self._heart = Heart(LeaseKeeper(config.mongodb_url, config.database, config.lease), self._running, config.lease)
         self._executor = self._new_executor(JobWriter(database))
-        self._poller = Poller(patient_redis, config.database, self._executor, config.concurrency)
+        self._poller = Poller(patient_redis, config.database, self._executor, self._running)
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
         self._relay = Relay(Outbox(database), lease, self._signals, _always)
         self._loops = self._new_loops(JobReader(database), JobWriter(database))

@@ -50,8 +50,13 @@ class Running:
         return iter(list(self._attempts.values()))
 
     @property
+    def room(self) -> int:
+        """How many attempts more this process may run, not counting claims under way."""
+        return self.capacity - len(self._attempts)
+
+    @property
     def is_full(self) -> bool:
-        return len(self._attempts) + self._reserved >= self.capacity
+        return self._reserved >= self.room
 
     def reserve(self) -> None:
         """Keep a place for a claim that is under way."""

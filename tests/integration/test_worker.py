@@ -397,3 +397,21 @@ async def test_what_a_dead_relay_left_half_done_is_told_once(installation: Insta
     assert await types_told(installation, job) == ["scheduled", "queued", "started", "completed"]
     numbers = [event["_id"] async for event in database["events"].find({}, sort=[("_id", 1)])]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_nudges_are_done_with_once_their_runs_have_begun(installation: Installation) -> None:
+    proceed = asyncio.Event()
+
+    async def wait(_: TaskContext, __: Any) -> Any:
+        await proceed.wait()
+
+    # Room for twice as many runs as nudges may be outstanding: those that run must not count as waiting.
+    await installation.worker({"demo.wait": wait}, concurrency=8, max_outstanding=4)
+    jobs = [await installation.dispatch("demo.wait") for _ in range(8)]
+    await installation.until_told(lambda: sum(event.type is EventType.JOB_STARTED for event in installation.told) == 8)
+    async with asyncio.timeout(5):
+        while await installation.services.signals.measure():
+            pass  # arq takes a nudge off the queue just after its look has ended
+    proceed.set()
+    for job in jobs:
+        await installation.until(job, EventType.JOB_COMPLETED)
