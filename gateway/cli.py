@@ -79,9 +79,10 @@ def worker_command(tasks: tuple[str, ...], concurrency: int | None, ready_fd: in
 
 
 @commands.command("doctor")
-def doctor_command() -> None:
+@_tasks
+def doctor_command(tasks: tuple[str, ...]) -> None:
     """Tell whether everything that a gateway and a worker need is in order."""
-    findings = asyncio.run(examine(_settings()))
+    findings = asyncio.run(examine(_settings(tasks=tasks)))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject}: {finding.detail}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)

@@ -20,6 +20,9 @@ from worker.builtin import builtin_tasks
 from worker.tasks import load_tasks
 
 _SKEW_ALLOWED: Final = timedelta(seconds=2)
+_LATE: Final = timedelta(seconds=30)
+"""An event that has waited longer for the log tells that nobody relays."""
+
 _ANSWER_SECONDS: Final = 20
 
 
@@ -83,12 +86,9 @@ def _judged(census: Census) -> list[Finding]:
             "clock", abs(skew) <= _SKEW_ALLOWED, f"{seconds:+.1f} s against the database's, by which jobs come due"
         ),
         Finding("indexes", not census.missing_indexes, _missing(census.missing_indexes)),
-        Finding("workers", not idle, f"{census.workers} alive, {census.waiting} jobs due or queued"),
+        Finding("workers", not idle, f"{census.workers} alive, {census.waiting} jobs queued"),
         Finding("relay", census.oldest_untold < _LATE, _untold(census)),
     ]
-
-
-_LATE: Final = timedelta(seconds=30)
 
 
 def _missing(indexes: list[str]) -> str:

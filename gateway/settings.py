@@ -13,7 +13,7 @@ from jobs.errors import JobgateError
 from storage.client import Driver
 
 PREFIX: Final = "JOBGATE_"
-_UNPREFIXED: Final = {"MONGODB_URL": "mongodb_url", "REDIS_URL": "redis_url"}
+_UNPREFIXED: Final = ("mongodb_url", "redis_url")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -116,23 +116,23 @@ def store_urls(settings: Settings) -> tuple[str, str]:
 
 def environment_name(field: str) -> str:
     """What a setting is called in the environment."""
-    return field.upper() if field.upper() in _UNPREFIXED else PREFIX + field.upper()
+    return field.upper() if field in _UNPREFIXED else PREFIX + field.upper()
 
 
 def _given(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    known = {environment_name(field): field for field in Settings.model_fields}
     for name, value in environment.items():
-        if name in _UNPREFIXED:
-            yield _UNPREFIXED[name], value
-        elif name.startswith(PREFIX):
-            yield name.removeprefix(PREFIX).lower(), value
+        if name in known or name.startswith(PREFIX):
+            # One that nobody knows goes in under its own name, to be refused under it.
+            yield known.get(name, name), value
 
 
 def _explained(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
-            yield f"there is no setting {environment_name(name)}"
-        elif name in _UNPREFIXED.values():
+            yield f"there is no setting {name}"
+        elif name in _UNPREFIXED:
             yield f"{environment_name(name)} is not a URL of the right kind"
         else:
             message = problem["msg"].removeprefix("Value error, ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gateway.devstack.ports import choose_port
 from gateway.gateway_process import graphql_url
 
 HOST: Final = "127.0.0.1"
+DEADLINE: Final = 60.0
 LEASE_SECONDS: Final = 2
 
 _QUICK: Final = {
@@ -74,3 +76,20 @@ async def _kept(child: Child) -> AsyncIterator[Child]:
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+
+
+async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", *arguments),
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def said(*arguments: str, **environment: str) -> tuple[int | None, str, str]:
+    """What a command that ends by itself answers, prints and complains."""
+    process = await spawn(*arguments, **environment)
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    return process.returncode, out.decode(), err.decode()

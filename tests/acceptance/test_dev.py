@@ -24,6 +24,7 @@ from gateway.devstack.ports import is_free
 from gateway.devstack.server import Server
 from jobs.feed import feed_cursor
 from tests.processes import arguments_of, descendants, ended, runs
+from tests.programs import said, spawn
 
 DEADLINE: Final = 60.0
 TAG: Final = "dev"
@@ -42,23 +43,6 @@ class Dev:
     @property
     def port(self) -> int:
         return urlsplit(self.url).port or 0
-
-
-async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *arguments),
-        env={**os.environ, **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def said(*arguments: str, **environment: str) -> tuple[int | None, str, str]:
-    """What a command that ends by itself answers, prints and complains."""
-    process = await spawn(*arguments, **environment)
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-    return process.returncode, out.decode(), err.decode()
 
 
 @asynccontextmanager

@@ -1,0 +1,93 @@
+"""Settings: read once, all from the environment, and refused by name when they make no sense."""
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings, SettingsError, environment_name, store_urls
+from storage.client import Driver
+
+STORES = {"MONGODB_URL": "mongodb://one,two/?replicaSet=rs0", "REDIS_URL": "rediss://:word@cache:6380/1"}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_environment({"PATH": "/usr/bin", "LANG": "C"})
+    assert settings == Settings()
+    assert (settings.database, settings.driver, settings.port, settings.graphiql) == (
+        "jobgate",
+        Driver.MOTOR,
+        8000,
+        False,
+    )
+
+
+def test_every_setting_can_be_given() -> None:
+    settings = Settings.from_environment(
+        {
+            **STORES,
+            "JOBGATE_DATABASE": "shop",
+            "JOBGATE_DRIVER": "pymongo",
+            "JOBGATE_PORT": "0",
+            "JOBGATE_GRAPHIQL": "true",
+            "JOBGATE_TASKS": "shop.tasks,shop.more",
+            "JOBGATE_LEASE_SECONDS": "2.5",
+            "JOBGATE_LOG_LEVEL": "DEBUG",
+        }
+    )
+    assert store_urls(settings) == tuple(STORES.values())
+    assert settings.task_modules == ["shop.tasks", "shop.more"]
+    assert (settings.driver, settings.lease_seconds, settings.log_level) == (Driver.PYMONGO, 2.5, "DEBUG")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("JOBGATE_PROT", "8000", "there is no setting JOBGATE_PROT"),
+        ("JOBGATE_", "1", "there is no setting JOBGATE_"),
+        # Their names have no prefix, and what has one must not be taken for them.
+        ("JOBGATE_REDIS_URL", "redis://x", "there is no setting JOBGATE_REDIS_URL"),
+        ("JOBGATE_PORT", "65536", "JOBGATE_PORT: input should be less than or equal to 65535, not '65536'"),
+        ("JOBGATE_PORT", "", "JOBGATE_PORT: input should be a valid integer"),
+        ("JOBGATE_CONCURRENCY", "0", "JOBGATE_CONCURRENCY: input should be greater than or equal to 1, not '0'"),
+        ("JOBGATE_LEASE_SECONDS", "nan", "JOBGATE_LEASE_SECONDS: "),
+        ("JOBGATE_DATABASE", "a.b", "JOBGATE_DATABASE: string should match pattern"),
+        ("JOBGATE_TASKS", "shop.tasks,../x", "JOBGATE_TASKS: '../x' is not a module name such as package.module"),
+        ("JOBGATE_DRIVER", "mongoengine", "JOBGATE_DRIVER: input should be 'motor' or 'pymongo', not 'mongoengine'"),
+        ("JOBGATE_GRAPHIQL", "perhaps", "JOBGATE_GRAPHIQL: input should be a valid boolean"),
+        ("JOBGATE_LOG_LEVEL", "loud", "JOBGATE_LOG_LEVEL: "),
+    ],
+)
+def test_what_is_unknown_or_malformed_is_refused_by_name(name: str, value: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({name: value})
+    assert str(refused.value).startswith(complaint)
+
+
+def test_all_that_is_wrong_is_told_at_once_and_no_url_is_shown() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"MONGODB_URL": "mysql://user:secret@db", "REDIS_URL": "secret", "JOBGATE_X": "1"})
+    assert sorted(str(refused.value).split("; ")) == [
+        "MONGODB_URL is not a URL of the right kind",
+        "REDIS_URL is not a URL of the right kind",
+        "there is no setting JOBGATE_X",
+    ]
+
+
+@pytest.mark.parametrize("missing", list(STORES))
+def test_both_stores_are_needed(missing: str) -> None:
+    settings = Settings.from_environment({name: url for name, url in STORES.items() if name != missing})
+    with pytest.raises(SettingsError, match="set MONGODB_URL and REDIS_URL, or run `jobgate dev`"):
+        store_urls(settings)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+def test_every_setting_is_described_under_its_name_in_the_environment() -> None:
+    described = {name: (default, meaning) for name, default, meaning in Settings.described()}
+    assert set(described) == {environment_name(field) for field in Settings.model_fields}
+    assert described["MONGODB_URL"][0] == ""
+    assert described["JOBGATE_GRAPHIQL"][0] == "false"
+    assert described["JOBGATE_DRIVER"][0] == "motor"
+    assert all(meaning.endswith(".") for _, meaning in described.values())
