@@ -15,6 +15,8 @@ MAX_EXPIRIES: Final = 3
 """So many lost leases of one run fail it, whatever retries are left: the run may be what kills its workers."""
 
 WORKER_LOST: Final = "WORKER_LOST"
+INTERRUPTED: Final = "INTERRUPTED"
+"""The code of a run that was given back while its job was paused: nobody may take it up again."""
 TIMEOUT: Final = "TIMEOUT"
 
 
@@ -79,13 +81,14 @@ def decide(job: Job, run: Run, outcome: Outcome, *, now: datetime, draw: float) 
         case Failed(error, final):
             return _after_failure(job, run, error, final=final, now=now, draw=draw)
         case Released(reason):
-            return _requeue(run, reason=reason)
+            return _after_release(job, run, reason, now=now)
         case LeaseExpired():
             return _after_expiry(job, run, now=now)
 
 
 def _after_failure(job: Job, run: Run, error: JobError, *, final: bool, now: datetime, draw: float) -> Decision:
-    may_retry = not final and run.failures < job.retries and job.retry_policy.allows(error.code)
+    has_budget = run.failures < job.retries and job.retry_policy.allows(error.code)
+    may_retry = has_budget and not final and job.paused is None
     if not may_retry:
         return _end_run(job, run, Action.FAIL, now=now, result=None, error=error)
     retry = run.failures + 1
@@ -100,10 +103,17 @@ def _after_failure(job: Job, run: Run, error: JobError, *, final: bool, now: dat
     )
 
 
+def _after_release(job: Job, run: Run, reason: str, *, now: datetime) -> Decision:
+    if job.paused is None:
+        return _requeue(run, reason=reason)
+    error = JobError(INTERRUPTED, f"{reason}, and the job was paused meanwhile")
+    return _end_run(job, run, Action.FAIL, now=now, result=None, error=error)
+
+
 def _after_expiry(job: Job, run: Run, *, now: datetime) -> Decision:
     expiries = run.expiries + 1
-    if expiries >= MAX_EXPIRIES:
-        error = JobError(WORKER_LOST, f"the worker was lost {expiries} times during this run, last: {run.worker}")
+    if expiries >= MAX_EXPIRIES or job.paused is not None:
+        error = JobError(WORKER_LOST, f"the worker was lost {_times(expiries)} during this run, last: {run.worker}")
         return _end_run(job, run, Action.FAIL, now=now, result=None, error=error)
     return _requeue(replace(_next_attempt(run), expiries=expiries), reason=f"worker {run.worker} was lost")
 
@@ -124,16 +134,19 @@ def _end_run(
     job: Job, run: Run, action: Action, *, now: datetime, result: JsonValue, error: JobError | None
 ) -> Decision:
     after = _what_follows(job, run, now)
-    terminal = JobStatus.COMPLETED if action is Action.COMPLETE else JobStatus.FAILED
-    return Decision(
-        action,
-        terminal if after.next_run_at is None else JobStatus.SCHEDULED,
-        next_run_at=after.next_run_at,
-        catch_up_until=after.catch_up_until,
-        result=result,
-        error=error,
-        reason=_overlapped(after.skipped),
+    ended = Decision(action, _terminal(action), result=result, error=error, reason=_overlapped(after.skipped))
+    if after.next_run_at is None:
+        return ended
+    if job.paused is not None:
+        # What comes due while a job is paused is nobody's to skip: it was never to run.
+        return replace(ended, status=JobStatus.PAUSED, reason=None)
+    return replace(
+        ended, status=JobStatus.SCHEDULED, next_run_at=after.next_run_at, catch_up_until=after.catch_up_until
     )
+
+
+def _terminal(action: Action) -> JobStatus:
+    return JobStatus.COMPLETED if action is Action.COMPLETE else JobStatus.FAILED
 
 
 def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
@@ -146,6 +159,10 @@ def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
         executions_taken=run.number,
         catch_up_until=job.catch_up_until,
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _overlapped(skipped: int) -> str | None:

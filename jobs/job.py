@@ -105,6 +105,9 @@ class Job:
     idempotency: Idempotency | None = None
     cancelled: Note | None = None
     paused: Note | None = None
+    """Set while the job is paused, and from the moment that a running one is told to be once its run has ended."""
+    steered: int = 0
+    """Counts the changes that callers made to what comes after the current run: a decision about that holds for one count."""
 
     @property
     def is_recurring(self) -> bool:

@@ -71,8 +71,8 @@ RULES: Final[Mapping[Action, Rule]] = MappingProxyType(
         Action.EXHAUST: _rule("scheduled", "completed", EventType.JOB_COMPLETED),
         Action.CLAIM: _rule("queued", "running", EventType.JOB_STARTED),
         Action.REPORT_PROGRESS: _rule("running", "running", EventType.JOB_PROGRESS),
-        Action.COMPLETE: _rule("running", "completed scheduled", EventType.JOB_COMPLETED),
-        Action.FAIL: _rule("running", "failed scheduled", EventType.JOB_FAILED),
+        Action.COMPLETE: _rule("running", "completed scheduled paused", EventType.JOB_COMPLETED),
+        Action.FAIL: _rule("running", "failed scheduled paused", EventType.JOB_FAILED),
         Action.SCHEDULE_RETRY: _rule("running", "scheduled", EventType.JOB_RETRYING),
         Action.RELEASE: _rule("running", "queued", EventType.JOB_QUEUED),
         Action.CANCEL: _rule("scheduled queued running paused", "cancelled", EventType.JOB_CANCELLED),
@@ -84,6 +84,15 @@ RULES: Final[Mapping[Action, Rule]] = MappingProxyType(
         Action.RETRY: _rule("failed", "queued scheduled", EventType.JOB_SCHEDULED),
         Action.DELETE: _rule("completed failed cancelled", "", EventType.JOB_DELETED),
     }
+)
+
+CALLERS_ACTIONS: Final = (
+    Action.CANCEL,
+    Action.PAUSE,
+    Action.RESUME,
+    Action.RESCHEDULE,
+    Action.RETRY,
+    Action.DELETE,
 )
 
 TERMINAL: Final[frozenset[JobStatus]] = RULES[Action.DELETE].sources
@@ -106,8 +115,13 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
-def judge(action: Action, status: JobStatus, *, recurring: bool) -> Verdict:
-    """Tell whether ``action`` changes a job in ``status``, has nothing left to do (``SAME``), or is refused."""
+def judge(action: Action, status: JobStatus, *, recurring: bool, pausing: bool = False) -> Verdict:
+    """Tell whether ``action`` changes a job in ``status``, has nothing left to do (``SAME``), or is refused.
+
+    ``pausing``: it was told to pause, which a running job does at the end of its run.
+    """
+    if action is Action.PAUSE and status is JobStatus.RUNNING and pausing:
+        return Verdict.SAME
     if status in _ALREADY.get(action, ()):
         return Verdict.SAME
     if status not in RULES[action].sources:
@@ -115,3 +129,12 @@ def judge(action: Action, status: JobStatus, *, recurring: bool) -> Verdict:
     if not recurring and status in _RECURRING_ONLY.get(action, ()):
         return Verdict.REFUSED
     return Verdict.OK
+
+
+def allowed_actions(status: JobStatus, *, recurring: bool, pausing: bool = False) -> tuple[Action, ...]:
+    """The actions of callers that would change such a job."""
+    return tuple(
+        action
+        for action in CALLERS_ACTIONS
+        if judge(action, status, recurring=recurring, pausing=pausing) is Verdict.OK
+    )

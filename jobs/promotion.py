@@ -52,7 +52,10 @@ def _take_occurrence(job: Job, recurrence: Recurrence, due_at: datetime, now: da
 def _next_occurrence(job: Job, run: Run) -> datetime | None:
     """Where the grid goes on behind ``run``: the wait for its retry had taken the place of that instant."""
     recurrence = job.recurrence
-    if recurrence is None or run.number == recurrence.max_executions:
+    if recurrence is None:
+        return None
+    # More than the limit where a failed job was given a run more by hand.
+    if recurrence.max_executions is not None and run.number >= recurrence.max_executions:
         return None
     return next_after(recurrence, run.scheduled_for)
 

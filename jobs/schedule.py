@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from jobs.cron import HORIZON, CronError, parse_cron, time_zone
@@ -42,28 +42,36 @@ class Plan:
 
 def plan_schedule(spec: ScheduleSpec, now: datetime, path: tuple[str, ...]) -> Plan:
     """The plan for ``spec``. Raises ``InvalidInput`` with every issue found, at ``path`` + the field in camelCase."""
-    issues = _Issues(path)
-    start_at = _date(issues, "startAt", spec.start_at)
-    end_date = _date(issues, "endDate", spec.end_date)
-    _check_together(issues, spec)
-    _check_values(issues, spec)
-    issues.raise_any()
-
+    spec = check_schedule(spec, path)
     # The store keeps milliseconds: a grid anchored at a finer instant would not survive it.
     grid_now = truncate(now)
-    rule = _rule(spec, start_at or grid_now)
+    rule = _rule(spec, spec.start_at or grid_now)
     if rule is None:
-        return Plan(None, now if start_at is None else max(now, start_at))
+        return Plan(None, now if spec.start_at is None else max(now, spec.start_at))
 
     recurrence = Recurrence(
         rule=rule,
-        start_at=start_at,
+        start_at=spec.start_at,
         max_executions=spec.limit,
-        end_date=end_date,
+        end_date=spec.end_date,
         missed=spec.missed or MissedRuns.RUN_ONCE,
         overlap=spec.overlap or Overlap.SKIP,
     )
-    return Plan(recurrence, _first_run(issues, recurrence, grid_now))
+    return Plan(recurrence, _first_run(_Issues(path), recurrence, grid_now))
+
+
+def check_schedule(spec: ScheduleSpec, path: tuple[str, ...], present: Cron | Every | None = None) -> ScheduleSpec:
+    """``spec`` with its dates in UTC and whole milliseconds. ``present``: the rule of the job that it is to change.
+
+    Raises ``InvalidInput`` with every issue found.
+    """
+    issues = _Issues(path)
+    start_at = _date(issues, "startAt", spec.start_at)
+    end_date = _date(issues, "endDate", spec.end_date)
+    _check_together(issues, spec, present)
+    _check_values(issues, spec)
+    issues.raise_any()
+    return replace(spec, start_at=start_at, end_date=end_date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +98,15 @@ def _date(issues: _Issues, name: str, given: datetime | None) -> datetime | None
     return truncate(aware.astimezone(UTC))
 
 
-def _check_together(issues: _Issues, spec: ScheduleSpec) -> None:
+def _check_together(issues: _Issues, spec: ScheduleSpec, present: Cron | Every | None) -> None:
     """Which fields go with which."""
     if spec.cron is not None and spec.every_ms is not None:
         issues.add("cron", "give cron or every, not both")
         issues.add("every", "give cron or every, not both")
-    if spec.tz is not None and spec.cron is None:
+    has_cron = spec.cron is not None or (isinstance(present, Cron) and spec.every_ms is None)
+    if spec.tz is not None and not has_cron:
         issues.add("tz", "tz needs cron")
-    if spec.cron is not None or spec.every_ms is not None:
+    if has_cron or spec.every_ms is not None or present is not None:
         return
     bounds = {"limit": spec.limit, "endDate": spec.end_date, "missed": spec.missed, "overlap": spec.overlap}
     for name, given in bounds.items():

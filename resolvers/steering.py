@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
 from jobs.errors import InvalidInput, Issue, JobNotFound, StoreUnavailable
 from jobs.job import Job
-from jobs.lifecycle import Action, Verdict, judge
+from jobs.lifecycle import Action, JobStatus, Verdict, judge
 from jobs.refusals import TransitionRefused
+from jobs.schedule import ScheduleSpec
+from jobs.steering import Change
+from jobs.steering import reschedule as decide_reschedule
+from jobs.steering import resume as decide_resume
+from jobs.steering import retry as decide_retry
 from resolvers.services import Principal, Services
 from storage.signals import Topic
 
-MAX_REASON = 1000
-_TRIES = 5
+MAX_REASON: Final = 1000
+_TRIES: Final = 10
 
 
 async def cancel(services: Services, principal: Principal, job_id: str, reason: str | None) -> Job:
@@ -18,28 +27,103 @@ async def cancel(services: Services, principal: Principal, job_id: str, reason: 
 
     Raises ``InvalidInput``, ``JobNotFound``, ``TransitionRefused``, ``StoreUnavailable``.
     """
-    if reason is not None and len(reason) > MAX_REASON:
-        raise InvalidInput([Issue(("reason",), f"{len(reason)} characters, more than the {MAX_REASON} allowed")])
+    _check_reason(reason)
+    cancelled = await _attempt(
+        services,
+        Action.CANCEL,
+        job_id,
+        lambda: services.writer.cancel(job_id, actor=principal.name, reason=reason),
+    )
+    services.signals.wake(Topic.OUTBOX, Topic.CANCELLED)
+    return cancelled
+
+
+async def pause(services: Services, principal: Principal, job_id: str, reason: str | None) -> Job:
+    """Have a recurring job rest until it is resumed, and answer it; one that runs rests from the end of its run.
+
+    Pausing a paused job changes nothing. Raises as :func:`cancel` does.
+    """
+    _check_reason(reason)
+    paused = await _attempt(
+        services,
+        Action.PAUSE,
+        job_id,
+        lambda: services.writer.pause(job_id, actor=principal.name, reason=reason),
+    )
+    services.signals.wake(Topic.OUTBOX)
+    return paused
+
+
+async def delete(services: Services, principal: Principal, job_id: str) -> str:
+    """Remove a job that is over, with its history, and answer its id. Raises as :func:`cancel` does."""
+    await _attempt(services, Action.DELETE, job_id, lambda: services.writer.delete(job_id, actor=principal.name))
+    services.signals.wake(Topic.OUTBOX)
+    return job_id
+
+
+async def resume(services: Services, principal: Principal, job_id: str) -> Job:
+    """Let a paused job go on with its next occurrence, and answer it. Raises as :func:`cancel` does."""
+    return await _change(services, principal, Action.RESUME, job_id, decide_resume)
+
+
+async def reschedule(services: Services, principal: Principal, job_id: str, schedule: ScheduleSpec) -> Job:
+    """Change when a job runs, and answer it. Raises as :func:`cancel` does."""
+    return await _change(
+        services,
+        principal,
+        Action.RESCHEDULE,
+        job_id,
+        lambda job, now: decide_reschedule(job, schedule, now, ("schedule",)),
+    )
+
+
+async def retry(services: Services, principal: Principal, job_id: str, delay_ms: int) -> Job:
+    """Run a failed job once more, and answer it. Raises as :func:`cancel` does."""
+    return await _change(services, principal, Action.RETRY, job_id, lambda job, now: decide_retry(job, delay_ms, now))
+
+
+async def _attempt(services: Services, action: Action, job_id: str, write: Callable[[], Awaitable[Job | None]]) -> Job:
+    """Write, and answer the job; when nothing was written, tell why by the job as it is."""
     for _ in range(_TRIES):
-        cancelled = await services.writer.cancel(job_id, actor=principal.name, reason=reason)
-        if cancelled is not None:
-            services.signals.wake(Topic.OUTBOX, Topic.CANCELLED)
-            return cancelled
-        job = await _unchanged(services, Action.CANCEL, job_id)
-        if job is not None:
+        changed = await write()
+        if changed is not None:
+            return changed
+        job, verdict = await _judged(services, action, job_id)
+        if verdict is Verdict.SAME:
             return job
     raise StoreUnavailable("MongoDB", "the job kept changing")
 
 
-async def _unchanged(services: Services, action: Action, job_id: str) -> Job | None:
-    """The job that an action left as it was, because nothing was left to do; None when it may be tried again."""
+async def _change(
+    services: Services,
+    principal: Principal,
+    action: Action,
+    job_id: str,
+    decide: Callable[[Job, datetime], Change],
+) -> Job:
+    """Read, decide, and write if the job is still the one that was read; else begin again."""
+    for _ in range(_TRIES):
+        job, verdict = await _judged(services, action, job_id)
+        if verdict is Verdict.SAME:
+            return job
+        changed = await services.writer.change(job, decide(job, services.clock.now()), actor=principal.name)
+        if changed is not None:
+            waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
+            services.signals.wake(Topic.OUTBOX, waits_for)
+            return changed
+    raise StoreUnavailable("MongoDB", "the job kept changing")
+
+
+async def _judged(services: Services, action: Action, job_id: str) -> tuple[Job, Verdict]:
     job = await services.jobs.find(job_id)
     if job is None:
         raise JobNotFound(job_id)
-    match judge(action, job.status, recurring=job.is_recurring):
-        case Verdict.SAME:
-            return job
-        case Verdict.REFUSED:
-            raise TransitionRefused(action, job)
-        case Verdict.OK:
-            return None
+    verdict = judge(action, job.status, recurring=job.is_recurring, pausing=job.paused is not None)
+    if verdict is Verdict.REFUSED:
+        raise TransitionRefused(action, job)
+    return job, verdict
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and len(reason) > MAX_REASON:
+        raise InvalidInput([Issue(("reason",), f"{len(reason)} characters, more than the {MAX_REASON} allowed")])

@@ -55,6 +55,8 @@ def job_to_document(job: Job) -> Document:
         "completed_at": job.completed_at,
         "cancelled": None,
         "paused": None,
+        "steered": job.steered,
+        "deleted_at": None,
     }
 
 
@@ -94,6 +96,7 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
         idempotency=_idempotency_from_document(document.get("idempotency")),
         cancelled=_note_from_document(document["cancelled"]),
         paused=_note_from_document(document["paused"]),
+        steered=document["steered"],
     )
 
 

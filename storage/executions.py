@@ -8,6 +8,7 @@ from jobs.paging import Page
 from storage.client import Collection, Database
 from storage.documents import execution_from_document
 from storage.errors import mongodb_errors
+from storage.filters import LIVING
 
 
 class ExecutionReader:
@@ -21,7 +22,7 @@ class ExecutionReader:
         """The newest ``size`` runs whose number is below ``before``; None when there is no such job."""
         with mongodb_errors():
             # The job first: a run that leaves its outbox meanwhile is in the collection by then.
-            job = await self._jobs.find_one({"_id": {"$eq": job_id}}, {"tally": 1, "outbox.execution": 1})
+            job = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, {"tally": 1, "outbox.execution": 1})
         if job is None:
             return None
         stored = {run.number: run for run in await self._stored(job_id, size + 1, before)}

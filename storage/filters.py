@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from jobs.filters import JobFilter
 from jobs.paging import Order, OrderField, Position
 from storage.documents import Document
 from storage.indexes import IS_RECURRING
 
+LIVING: Final[Document] = {"deleted_at": None}
+"""All but the tombstones of deleted jobs whose last event is on its way to the log."""
+
 
 def job_filter(conditions: JobFilter) -> Document:
     """The documents that ``jobs.filters.matches`` would accept."""
-    wanted: Document = {}
+    wanted: Document = dict(LIVING)
     _put(wanted, "_id", _any_of(conditions.ids))
     _put(wanted, "status", _any_of(conditions.status))
     _put(wanted, "product", _any_of(conditions.product))

@@ -35,6 +35,8 @@ class Finish:
     job_id: str
     token: str
     decision: Decision
+    steered: int
+    """What ``Job.steered`` was when the decision was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def held(finish: Finish) -> Document:
         "_id": {"$eq": finish.job_id},
         "status": sources_of(finish.decision.action),
         "run.token": {"$eq": finish.token},
+        "steered": {"$eq": finish.steered},
     }
 
 

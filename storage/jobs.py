@@ -17,7 +17,7 @@ from jobs.paging import Counted, Order, Page, PageRequest, Position, job_positio
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document, now_of
 from storage.errors import mongodb_errors
-from storage.filters import beyond, job_filter, sort_keys
+from storage.filters import LIVING, beyond, job_filter, sort_keys
 
 COUNT_BOUND: Final = 10_000
 """How far jobs are counted for a list; beyond it the count says "at least"."""
@@ -48,12 +48,12 @@ class JobReader:
 
     async def find(self, job_id: str) -> Job | None:
         with mongodb_errors():
-            document = await self._jobs.find_one({"_id": {"$eq": job_id}}, _HIDDEN)
+            document = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, _HIDDEN)
         return None if document is None else job_from_document(document)
 
     async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         """The jobs among these that exist, by id."""
-        found = await self._list({"_id": {"$in": list(job_ids)}}, limit=len(job_ids))
+        found = await self._list({"_id": {"$in": list(job_ids)}, **LIVING}, limit=len(job_ids))
         return {job.id: job for job in found}
 
     async def page(self, conditions: JobFilter, order: Order, request: PageRequest) -> Page[Job]:

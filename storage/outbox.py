@@ -19,7 +19,7 @@ from storage.documents import Document, event_from_document
 from storage.errors import mongodb_errors
 
 _ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
-_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key"), 1)
+_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key", "deleted_at"), 1)
 _TOLD: Final = (
     "seq",
     "type",
@@ -56,7 +56,8 @@ class Outbox:
             return []
         await self._record_executions(jobs)
         appended = await self._append(_in_order(jobs))
-        await self._empty(jobs)
+        await self._empty([job for job in jobs if not job["deleted_at"]])
+        await self._bury([job["_id"] for job in jobs if job["deleted_at"]])
         return [event_from_document(event) for event in appended]
 
     async def _record_executions(self, jobs: Sequence[Document]) -> None:
@@ -98,7 +99,17 @@ class Outbox:
             known = {(event["job_id"], event["seq"]) for event in await cursor.to_list(len(events))}
         return [event for event in events if (event["job_id"], event["seq"]) not in known]
 
+    async def _bury(self, job_ids: Sequence[str]) -> None:
+        """Remove deleted jobs with their history. Nothing can have happened to them since: nothing moves a tombstone."""
+        if not job_ids:
+            return
+        with mongodb_errors():
+            await self._executions.delete_many({"job_id": {"$in": list(job_ids)}})
+            await self._jobs.delete_many({"_id": {"$in": list(job_ids)}, "deleted_at": {"$ne": None}})
+
     async def _empty(self, jobs: Sequence[Document]) -> None:
+        if not jobs:
+            return
         writes = [
             UpdateOne(
                 {"_id": job["_id"], "outbox.seq": {"$lte": job["outbox"][-1]["seq"]}},

@@ -11,11 +11,13 @@ from pymongo.errors import BulkWriteError
 from jobs.decisions import Decision
 from jobs.errors import JobgateError
 from jobs.job import Job
-from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.lifecycle import Action
 from jobs.promotion import Promotion
+from jobs.steering import Change
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document
 from storage.errors import mongodb_errors
+from storage.filters import LIVING
 from storage.job_updates import (
     Claim,
     Finish,
@@ -29,11 +31,18 @@ from storage.job_updates import (
     new_document,
     progress_write,
     promotion_update,
-    sources_of,
     unmoved,
 )
 from storage.jobs import RunRef
-from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
+from storage.steering_updates import (
+    cancel_update,
+    change_update,
+    delete_update,
+    pause_update,
+    steerable,
+    unchanged_since,
+)
+from storage.updates import Pipeline
 
 _DUPLICATE_KEY: Final = 11000
 
@@ -44,6 +53,10 @@ class KeyTaken(JobgateError):
 
 class WriteRefused(JobgateError):
     """The database refused one document, e.g. because it would grow beyond 16 MB; the other writes are not affected."""
+
+
+class Steered(JobgateError):
+    """The attempt is still its worker's, but a caller has changed what comes after the run: decide again."""
 
 
 class JobWriter:
@@ -71,13 +84,16 @@ class JobWriter:
         return [job_from_document(won[claim.token]) if claim.token in won else None for claim in claims]
 
     async def finish_many(self, finishes: Sequence[Finish]) -> list[bool | Exception]:
-        """Write what became of attempts; each answers whether it still held its token. A stale one changes nothing."""
+        """Write what became of attempts; each answers whether it still held its token. A stale one changes nothing.
+
+        :class:`Steered` for one that does hold it, but was decided from a job that has been paused or rescheduled since.
+        """
         operations = [UpdateOne(held(finish), finish_update(finish)) for finish in finishes]
         failed, matched = await self._bulk_matched(operations)
         if matched == len(finishes):
             return [True] * len(finishes)
-        ended = await self._last_tokens([finish.job_id for finish in finishes])
-        return [failed.get(index) or ended.get(finish.job_id) == finish.token for index, finish in enumerate(finishes)]
+        tokens = await self._tokens([finish.job_id for finish in finishes])
+        return [failed.get(index) or _was_written(finish, tokens) for index, finish in enumerate(finishes)]
 
     async def report_progress_many(self, reports: Sequence[Progress]) -> list[Exception | None]:
         """Note how far attempts have come; a stale one changes nothing."""
@@ -103,7 +119,7 @@ class JobWriter:
         if job.run is None or job.run.token is None:
             return False
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
-        finish = Finish(job.id, job.run.token, decision)
+        finish = Finish(job.id, job.run.token, decision, job.steered)
         with mongodb_errors():
             result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish))
         return bool(result.matched_count)
@@ -117,24 +133,24 @@ class JobWriter:
 
     async def cancel(self, job_id: str, *, actor: str | None, reason: str | None) -> Job | None:
         """Cancel in whatever status permits it; None when the job is missing or in another status."""
-        note = {"at": NOW.value, "by": {"$literal": actor}, "reason": {"$literal": reason}}
-        update = transition(
-            {
-                "status": JobStatus.CANCELLED.value,
-                "next_run_at": None,
-                "completed_at": NOW,
-                "cancelled": Expression(note),
-                "run": None,
-            },
-            [RULES[Action.CANCEL].event],
-            actor=actor,
-            reason=reason,
-            ended=EndedRun(JobStatus.CANCELLED),
-        )
-        return await self._move(Action.CANCEL, job_id, update)
+        return await self._steer(Action.CANCEL, job_id, cancel_update(actor, reason))
 
-    async def _move(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
-        wanted = {"_id": {"$eq": job_id}, "status": sources_of(action)}
+    async def pause(self, job_id: str, *, actor: str | None, reason: str | None) -> Job | None:
+        """Pause a recurring job; None when it is missing, does not recur, or is in another status or paused already."""
+        return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason))
+
+    async def delete(self, job_id: str, *, actor: str | None) -> Job | None:
+        """Delete a job that is over, and answer what it was; None when it is missing, or not over."""
+        return await self._steer(Action.DELETE, job_id, delete_update(actor))
+
+    async def change(self, job: Job, change: Change, *, actor: str | None) -> Job | None:
+        """Write what was decided from ``job``; None when it has changed since."""
+        return await self._move(unchanged_since(job, change.action), change_update(change, actor))
+
+    async def _steer(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
+        return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update)
+
+    async def _move(self, wanted: Document, update: Pipeline) -> Job | None:
         document: Document | None
         with mongodb_errors():
             document = await self._jobs.find_one_and_update(
@@ -144,15 +160,16 @@ class JobWriter:
 
     async def find_by_key(self, product: str, env: str, key: str) -> Job | None:
         """The job that was dispatched with this idempotency key."""
-        wanted = {"product": {"$eq": product}, "env": {"$eq": env}, "idempotency.key": {"$eq": key}}
+        wanted = {"product": {"$eq": product}, "env": {"$eq": env}, "idempotency.key": {"$eq": key}, **LIVING}
         with mongodb_errors():
             document = await self._jobs.find_one(wanted, {"outbox": 0})
         return None if document is None else job_from_document(document)
 
-    async def _last_tokens(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+    async def _tokens(self, job_ids: Sequence[str]) -> Mapping[str, Document]:
+        fields = {"last_token": 1, "run.token": 1}
         with mongodb_errors():
-            found = await self._jobs.find({"_id": {"$in": list(job_ids)}}, {"last_token": 1}).to_list(len(job_ids))
-        return {document["_id"]: document["last_token"] for document in found}
+            found = await self._jobs.find({"_id": {"$in": list(job_ids)}}, fields).to_list(len(job_ids))
+        return {document["_id"]: document for document in found}
 
     async def _bulk(self, operations: Sequence[Any]) -> Mapping[int, Exception]:
         return (await self._bulk_matched(operations))[0]
@@ -170,6 +187,14 @@ class JobWriter:
                 raise
             return failed, error.details["nMatched"]
         return {}, result.matched_count
+
+
+def _was_written(finish: Finish, tokens: Mapping[str, Document]) -> bool | Exception:
+    job = tokens.get(finish.job_id)
+    if job is None:
+        return False
+    is_held = (job.get("run") or {}).get("token") == finish.token
+    return Steered(finish.job_id) if is_held else job["last_token"] == finish.token
 
 
 def _refusal(failure: Mapping[str, Any]) -> Exception:

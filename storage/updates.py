@@ -31,8 +31,10 @@ class EndedRun:
     """How the current run ended, when the transition ends one that had been started."""
 
     status: JobStatus
-    error: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | Expression | None = None
     result: Any = None
+    unless_running: bool = False
+    """Whether a run that a worker is at goes on."""
 
 
 def transition(
@@ -84,12 +86,14 @@ def _written(values: Mapping[str, object]) -> dict[str, Any]:
 
 def _tally(ended: EndedRun) -> dict[str, Any]:
     """Keep the run that is about to be cleared, and count it. A run that never started leaves no trace."""
-    has_started = {"$gt": ["$run.started_at", None]}
+    ends: dict[str, Any] = {"$gt": ["$run.started_at", None]}
+    if ended.unless_running:
+        ends = {"$and": [ends, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
     count = f"tally.{ended.status.value}"
     return {
         "$set": {
-            "ended": {"$cond": [has_started, _execution(ended), None]},
-            count: {"$add": [f"${count}", {"$cond": [has_started, 1, 0]}]},
+            "ended": {"$cond": [ends, _execution(ended), None]},
+            count: {"$add": [f"${count}", {"$cond": [ends, 1, 0]}]},
         }
     }
 
@@ -102,7 +106,7 @@ def _execution(ended: EndedRun) -> dict[str, Any]:
         "completed_at": "$$NOW",
         "status": ended.status.value,
         "attempts": "$run.attempt",
-        "error": {"$literal": ended.error},
+        "error": ended.error.value if isinstance(ended.error, Expression) else {"$literal": ended.error},
         "result": {"$literal": ended.result},
         "worker": "$run.worker",
     }

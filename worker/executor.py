@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,14 +15,14 @@ from typing import Any, Final
 
 from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, decide
 from jobs.errors import StoreUnavailable
-from jobs.job import Job, JobError
+from jobs.job import Job, JobError, Run
 from jobs.lifecycle import Action, JobStatus
 from storage.batches import Batcher
 from storage.clock import DatabaseClock
 from storage.job_updates import Claim, Finish, Progress
 from storage.jobs import RunRef
 from storage.signals import Signals, Topic
-from storage.transitions import WriteRefused
+from storage.transitions import Steered, WriteRefused
 from worker.context import CancelReason, RunFacts, TaskContext
 from worker.handlers import Verdict, call
 from worker.running import Attempt, Running
@@ -49,6 +50,8 @@ class Writes:
     claims: Batcher[Claim, Job | None]
     finishes: Batcher[Finish, bool]
     progress: Batcher[Progress, None]
+    find: Callable[[str], Awaitable[Job | None]]
+    """Reads a job again, when a caller has changed it during its run."""
 
 
 class Executor:
@@ -169,31 +172,37 @@ class Executor:
         return bool(done)
 
     async def _write(self, attempt: Attempt, outcome: Outcome) -> None:
-        decision = self._decide(attempt, outcome)
-        try:
-            held = await self._until_answered(Finish(attempt.job.id, attempt.token, decision))
-        except WriteRefused as error:
-            refused = Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
-            held = await self._until_answered(Finish(attempt.job.id, attempt.token, self._decide(attempt, refused)))
-        if not held:
-            logger.warning(
-                "run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id
-            )
-            return
-        self._announce(decision)
-
-    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
-        # Chance spreads retries out; nothing secret hangs on it.
-        return decide(attempt.job, attempt.run, outcome, now=self._clock.now(), draw=random())  # noqa: S311
-
-    async def _until_answered(self, finish: Finish) -> bool:
         """The handler's work is done: its outcome is worth waiting for the database, for as long as that takes."""
+        job: Job | None = attempt.job
+        while job is not None:
+            decision = self._decide(job, attempt.run, outcome)
+            try:
+                if await self._writes.finishes.submit(Finish(job.id, attempt.token, decision, job.steered)):
+                    self._announce(decision)
+                    return
+                break
+            except Steered:
+                job = await self._reread(job.id)
+            except WriteRefused as error:
+                if outcome == (refusal := _refused(error)):
+                    raise
+                outcome = refusal
+            except StoreUnavailable as error:
+                logger.warning("writing the outcome of %s: %s", attempt.job.id, error)
+                await asyncio.sleep(_RETRY_WRITE_AFTER)
+        logger.warning("run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id)
+
+    async def _reread(self, job_id: str) -> Job | None:
         while True:
             try:
-                return await self._writes.finishes.submit(finish)
+                return await self._writes.find(job_id)
             except StoreUnavailable as error:
-                logger.warning("writing the outcome of %s: %s", finish.job_id, error)
+                logger.warning("reading %s again: %s", job_id, error)
                 await asyncio.sleep(_RETRY_WRITE_AFTER)
+
+    def _decide(self, job: Job, run: Run, outcome: Outcome) -> Decision:
+        # Chance spreads retries out; nothing secret hangs on it.
+        return decide(job, run, outcome, now=self._clock.now(), draw=random())  # noqa: S311
 
     def _announce(self, decision: Decision) -> None:
         self._signals.wake(Topic.OUTBOX)
@@ -220,6 +229,10 @@ class Executor:
     async def _report(self, job_id: str, token: str, fraction: float, message: str | None) -> None:
         await self._writes.progress.submit(Progress(job_id, token, fraction, message))
         self._signals.wake(Topic.OUTBOX)
+
+
+def _refused(error: WriteRefused) -> Failed:
+    return Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
 
 
 def _is_overdue(timeout: timedelta | None, elapsed: float) -> bool:

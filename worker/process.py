@@ -120,7 +120,7 @@ class _Worker:
         self._signals = Signals(redis, config.database)
         self._wakeups = Wakeups(redis, config.database, _TOPICS)
         self._heart = Heart(LeaseKeeper(config.mongodb_url, config.database, config.lease), self._running, config.lease)
-        self._executor = self._new_executor(JobWriter(database))
+        self._executor = self._new_executor(JobReader(database), JobWriter(database))
         self._poller = Poller(patient_redis, config.database, self._executor, self._running)
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
         self._relay = Relay(Outbox(database), lease, self._signals, _always)
@@ -166,8 +166,13 @@ class _Worker:
     def _described(self) -> tuple[str, int, int]:
         return self._card.id, len(self._tasks.definitions()), self._config.concurrency
 
-    def _new_executor(self, writer: JobWriter) -> Executor:
-        writes = Writes(Batcher(writer.claim_many), Batcher(writer.finish_many), Batcher(writer.report_progress_many))
+    def _new_executor(self, jobs: JobReader, writer: JobWriter) -> Executor:
+        writes = Writes(
+            claims=Batcher(writer.claim_many),
+            finishes=Batcher(writer.finish_many),
+            progress=Batcher(writer.report_progress_many),
+            find=jobs.find,
+        )
         terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
         return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
 

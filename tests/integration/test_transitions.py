@@ -52,7 +52,7 @@ class Store:
 
     async def finish(self, job: Job, run: Run, outcome: Outcome, token: str = "t1") -> bool | Exception:
         decision = decide(job, run, outcome, now=self.clock.now(), draw=0.0)
-        [held] = await self.writer.finish_many([Finish(job.id, token, decision)])
+        [held] = await self.writer.finish_many([Finish(job.id, token, decision, job.steered)])
         return held
 
     async def get(self, job_id: str = "job_1") -> Job:
@@ -222,7 +222,8 @@ async def test_a_batch_tells_the_stale_from_the_others(store: Store) -> None:
     first, run = await store.running()
     await store.running("t2", job_id="job_2")
     decision = decide(first, run, Succeeded(1), now=store.clock.now(), draw=0.0)
-    finishes = [Finish("job_1", "stale", decision), Finish("job_2", "t2", decision), Finish("job_1", "t1", decision)]
+    attempts = [("job_1", "stale"), ("job_2", "t2"), ("job_1", "t1")]
+    finishes = [Finish(job_id, token, decision, 0) for job_id, token in attempts]
     assert await store.writer.finish_many(finishes) == [False, True, True]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.decisions import Decision, Failed, LeaseExpired, Outcome, Released, Succeeded, decide
 from jobs.dispatch import RetrySpec
-from jobs.job import JobError
+from jobs.job import JobError, Note
 from jobs.lifecycle import RULES, Action, JobStatus
 from jobs.recurrence import Overlap
 from jobs.schedule import ScheduleSpec
@@ -147,3 +147,40 @@ def test_every_decision_obeys_the_lifecycle(
         assert decision.run.number == run.number
         assert decision.run.attempt >= run.attempt
         assert replace(decision.run, token="t1").token != decision.run.token
+
+
+# What a pause that was asked for during a run makes of its end.
+
+
+def paused_decision(outcome: Outcome, *, after: float = 1.0, run: dict[str, Any] | None = None, **job: Any) -> Decision:
+    running, claimed = make_running(make_job(**{"schedule": every(60), **job}), **(run or {}))
+    pausing = replace(running, paused=Note(NOW, "ann", "maintenance"))
+    return decide(pausing, claimed, outcome, now=NOW + after * SECOND, draw=0.5)
+
+
+def test_a_job_that_was_told_to_pause_rests_from_the_end_of_its_run() -> None:
+    decision = paused_decision(Succeeded("ok"))
+    assert (decision.action, decision.status, decision.result) == (Action.COMPLETE, JobStatus.PAUSED, "ok")
+    assert (decision.next_run_at, decision.catch_up_until) == (None, None)
+
+
+def test_what_comes_due_while_a_pausing_job_runs_is_not_told_as_skipped() -> None:
+    assert paused_decision(Succeeded(1), after=200).reason is None
+
+
+def test_a_pausing_job_is_not_retried() -> None:
+    decision = paused_decision(Failed(OOPS), retries=3)
+    assert (decision.action, decision.status, decision.error) == (Action.FAIL, JobStatus.PAUSED, OOPS)
+
+
+def test_the_last_run_of_a_pausing_job_ends_it() -> None:
+    assert paused_decision(Succeeded(1), schedule=every(60, limit=1)).status is JobStatus.COMPLETED
+
+
+def test_nobody_takes_up_a_pausing_job_that_its_worker_gave_back_or_lost() -> None:
+    released = paused_decision(Released("the worker shut down"))
+    assert (released.action, released.status) == (Action.FAIL, JobStatus.PAUSED)
+    assert released.error == JobError("INTERRUPTED", "the worker shut down, and the job was paused meanwhile")
+    lost = paused_decision(LeaseExpired())
+    assert (lost.action, lost.status) == (Action.FAIL, JobStatus.PAUSED)
+    assert lost.error == JobError("WORKER_LOST", "the worker was lost once during this run, last: w1")

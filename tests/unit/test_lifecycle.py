@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.lifecycle import RULES, TERMINAL, Action, JobStatus, Verdict, judge
+from jobs.lifecycle import RULES, TERMINAL, Action, JobStatus, Verdict, allowed_actions, judge
 
 STATUSES = ("scheduled", "queued", "running", "paused", "completed", "failed", "cancelled")
 
@@ -35,6 +35,31 @@ VERDICTS = {"ok": Verdict.OK, "same": Verdict.SAME, "no": Verdict.REFUSED}
 @pytest.mark.parametrize(("action", "recurring", "status", "cell"), CELLS)
 def test_what_callers_may_do_is_the_published_table(action: str, recurring: bool, status: str, cell: str) -> None:
     assert judge(Action(action), JobStatus(status), recurring=recurring) is VERDICTS[cell]
+
+
+def test_a_running_job_that_was_told_to_pause_is_not_told_again() -> None:
+    running = JobStatus.RUNNING
+    assert judge(Action.PAUSE, running, recurring=True, pausing=True) is Verdict.SAME
+    assert judge(Action.CANCEL, running, recurring=True, pausing=True) is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("status", "recurring", "allowed"),
+    [
+        ("scheduled", False, "cancel reschedule"),
+        ("scheduled", True, "cancel pause reschedule"),
+        ("running", False, "cancel"),
+        ("running", True, "cancel pause reschedule"),
+        ("paused", True, "cancel resume reschedule"),
+        ("completed", False, "delete"),
+        ("failed", False, "retry delete"),
+        ("cancelled", True, "delete"),
+    ],
+)
+def test_the_actions_that_are_allowed_are_those_that_change_something(
+    status: str, recurring: bool, allowed: str
+) -> None:
+    assert " ".join(allowed_actions(JobStatus(status), recurring=recurring)) == allowed
 
 
 # "from -> to" of semantics §1, without the rows for new jobs.

@@ -1,0 +1,168 @@
+"""What the actions of callers make of a job: resume, reschedule and retry. Pure; the rules are ``mission/semantics.md`` §1–§4.
+
+Cancelling, pausing and deleting need no decision: their writes are the same whatever the job looks like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from jobs.errors import InvalidInput, Issue
+from jobs.events import EventType
+from jobs.job import Job, Run
+from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.recurrence import Cron, Every, Recurrence, first_run, next_after
+from jobs.schedule import ScheduleSpec, check_schedule
+from jobs.times import MILLISECOND
+
+MAX_DELAY_MS = int(timedelta(days=365) / MILLISECOND)
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to write: the transition and the values that it sets. It was decided from the job at one revision."""
+
+    action: Action
+    status: JobStatus
+    next_run_at: datetime | None
+    run: Run | None
+    recurrence: Recurrence | None
+    retry_count: int
+    events: tuple[EventType, ...]
+
+
+def resume(job: Job, now: datetime) -> Change:
+    """Let a paused job go on with the first instant of its grid after ``now``; what was missed meanwhile is not made up.
+
+    When nothing is left to run, it is completed.
+    """
+    following = _following(job, job.recurrence, now)
+    status = JobStatus.COMPLETED if following is None else JobStatus.SCHEDULED
+    ending = (EventType.JOB_COMPLETED,) if following is None else ()
+    return Change(
+        Action.RESUME,
+        status,
+        next_run_at=following,
+        run=None,
+        recurrence=job.recurrence,
+        retry_count=job.retry_count,
+        events=(RULES[Action.RESUME].event, *ending),
+    )
+
+
+def retry(job: Job, delay_ms: int, now: datetime) -> Change:
+    """Give a failed job a run more, with a fresh budget of retries, ``delay_ms`` from ``now``.
+
+    Raises :class:`InvalidInput` for a delay that is negative or longer than a year.
+    """
+    if not 0 <= delay_ms <= MAX_DELAY_MS:
+        raise InvalidInput([Issue(("delay",), f"must be between 0 and {MAX_DELAY_MS}, not {delay_ms}")])
+    due_at = now + delay_ms * MILLISECOND
+    run = Run(number=job.execution_count + 1, attempt=1, failures=0, expiries=0, scheduled_for=due_at)
+    return Change(
+        Action.RETRY,
+        JobStatus.SCHEDULED if delay_ms else JobStatus.QUEUED,
+        next_run_at=due_at if delay_ms else None,
+        run=run,
+        recurrence=job.recurrence,
+        # Of a recurring job the retries of the current run are counted, of any other those of its whole life.
+        retry_count=0 if job.is_recurring else job.retry_count + 1,
+        events=(RULES[Action.RETRY].event, *(() if delay_ms else (EventType.JOB_QUEUED,))),
+    )
+
+
+def reschedule(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
+    """Change when a job runs next and, if it recurs, by which rule; whatever ``spec`` leaves out stays as it is.
+
+    Raises :class:`InvalidInput`; ``path`` leads to the schedule from the caller's arguments.
+    """
+    if spec == ScheduleSpec():
+        raise InvalidInput([Issue(path, "give at least one of startAt, cron, tz, every, limit and endDate")])
+    checked = check_schedule(spec, path, None if job.recurrence is None else job.recurrence.rule)
+    if job.recurrence is None:
+        return _move(job, checked, now, path)
+    return _replan(job, job.recurrence, checked, now, path)
+
+
+def _move(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
+    """Another time for a job that runs once."""
+    for name, value in (("cron", spec.cron), ("every", spec.every_ms)):
+        if value is not None:
+            raise InvalidInput([Issue((*path, name), "a job that runs once does not become recurring")])
+    return _rescheduled(job, None, max(now, spec.start_at or now))
+
+
+def _replan(job: Job, recurrence: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
+    revised, waiting = _revised(recurrence, spec, now), _waiting(job)
+    following = _first(revised, spec, now, path) if _left(job, revised, path) else None
+    # A retry that waits is of a run under the old rule: it comes when it was to come.
+    return _rescheduled(job, revised, following if waiting is None else job.next_run_at or now)
+
+
+def _first(revised: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> datetime:
+    first = first_run(revised, max(now, spec.start_at or now))
+    if first is None:
+        name = "cron" if revised.end_date is None else "endDate"
+        raise InvalidInput([Issue((*path, name), "no run would be due any more")])
+    return first
+
+
+def _left(job: Job, revised: Recurrence, path: Path) -> bool:
+    """Whether runs are left beside the one that has begun. Raises :class:`InvalidInput` for a limit below that."""
+    taken, limit = job.execution_count, revised.max_executions
+    if limit is None or taken < limit:
+        return True
+    if taken > limit or job.run is None or job.run.started_at is None:
+        raise InvalidInput([Issue((*path, "limit"), f"must be more than the {taken} runs that were taken already")])
+    return False
+
+
+def _rescheduled(job: Job, recurrence: Recurrence | None, due_at: datetime | None) -> Change:
+    stays = job.status in (JobStatus.PAUSED, JobStatus.RUNNING)
+    return Change(
+        Action.RESCHEDULE,
+        job.status if stays else JobStatus.SCHEDULED,
+        next_run_at=None if job.paused is not None else due_at,
+        run=job.run if stays else _waiting(job),
+        recurrence=recurrence,
+        retry_count=job.retry_count,
+        events=(RULES[Action.RESCHEDULE].event,),
+    )
+
+
+def _waiting(job: Job) -> Run | None:
+    """The run whose next attempt waits for its time or for a worker; one that has not begun is taken back."""
+    begun = job.run is not None and job.run.started_at is not None
+    return job.run if begun and job.status in (JobStatus.SCHEDULED, JobStatus.QUEUED) else None
+
+
+def _revised(recurrence: Recurrence, spec: ScheduleSpec, now: datetime) -> Recurrence:
+    return replace(
+        recurrence,
+        rule=_rule(recurrence, spec, now),
+        start_at=spec.start_at or recurrence.start_at,
+        max_executions=spec.limit or recurrence.max_executions,
+        end_date=spec.end_date or recurrence.end_date,
+    )
+
+
+def _rule(recurrence: Recurrence, spec: ScheduleSpec, now: datetime) -> Cron | Every:
+    rule = recurrence.rule
+    if spec.every_ms is not None:
+        anchor = spec.start_at or (rule.anchor if isinstance(rule, Every) else now)
+        return Every(spec.every_ms * MILLISECOND, anchor)
+    if spec.cron is not None:
+        return Cron(spec.cron, spec.tz or (rule.tz if isinstance(rule, Cron) else "UTC"))
+    if isinstance(rule, Cron):
+        return replace(rule, tz=spec.tz or rule.tz)
+    return replace(rule, anchor=spec.start_at or rule.anchor)
+
+
+def _following(job: Job, recurrence: Recurrence | None, now: datetime) -> datetime | None:
+    if recurrence is None:
+        return None
+    limit = recurrence.max_executions
+    return None if limit is not None and job.execution_count >= limit else next_after(recurrence, now)

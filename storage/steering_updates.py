@@ -1,0 +1,95 @@
+"""What the actions of callers write to a job's document: the filter that fences each and the update, as values."""
+
+from __future__ import annotations
+
+from jobs.job import Job
+from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.steering import Change
+from storage.documents import Document, recurrence_to_document, run_to_document
+from storage.filters import LIVING
+from storage.indexes import IS_RECURRING
+from storage.job_updates import sources_of
+from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
+
+_STEER = Expression({"$add": ["$steered", 1]})
+_RUNS = {"$eq": ["$status", JobStatus.RUNNING.value]}
+_PAUSED_ERROR = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
+
+
+def steerable(action: Action) -> Document:
+    """The jobs that an action changes: not those in another status, and not those that it has changed already."""
+    wanted: Document = {"status": sources_of(action), **LIVING}
+    if action is Action.PAUSE:
+        # A running job stays running: that it was told to pause is what its note tells.
+        wanted |= {**IS_RECURRING, "paused": None}
+    return wanted
+
+
+def cancel_update(actor: str | None, reason: str | None) -> Pipeline:
+    """Over at once; whatever a worker is still at no longer counts."""
+    values: dict[str, object] = {
+        "status": JobStatus.CANCELLED.value,
+        "next_run_at": None,
+        "completed_at": NOW,
+        "cancelled": _note(actor, reason),
+        "run": None,
+    }
+    ended = EndedRun(JobStatus.CANCELLED)
+    return transition(values, [RULES[Action.CANCEL].event], actor=actor, reason=reason, ended=ended)
+
+
+def pause_update(actor: str | None, reason: str | None) -> Pipeline:
+    """A run that a worker is at goes on; one that waits is taken back, and recorded as failed if it had begun."""
+    values: dict[str, object] = {
+        "status": Expression({"$cond": [_RUNS, "$status", JobStatus.PAUSED.value]}),
+        "next_run_at": None,
+        "catch_up_until": None,
+        "paused": _note(actor, reason),
+        "run": Expression({"$cond": [_RUNS, "$run", None]}),
+        "steered": _STEER,
+    }
+    error = Expression({"$ifNull": ["$last_error", _PAUSED_ERROR]})
+    ended = EndedRun(JobStatus.FAILED, error, unless_running=True)
+    return transition(values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended)
+
+
+def delete_update(actor: str | None) -> Pipeline:
+    """A tombstone that no read shows; the relay removes it once its event is in the log."""
+    return transition({"deleted_at": NOW}, [RULES[Action.DELETE].event], actor=actor)
+
+
+def unchanged_since(job: Job, action: Action) -> Document:
+    """The change was decided from the job at this revision: it holds for no other."""
+    return {"_id": {"$eq": job.id}, "revision": {"$eq": job.revision}, "status": sources_of(action), **LIVING}
+
+
+def change_update(change: Change, actor: str | None) -> Pipeline:
+    """A change that was decided from the job as it was."""
+    values: dict[str, object] = {
+        "status": change.status.value,
+        "next_run_at": change.next_run_at,
+        "catch_up_until": None,
+        "retry_count": change.retry_count,
+        "recurrence": None if change.recurrence is None else recurrence_to_document(change.recurrence),
+        "steered": _STEER,
+        **_due(change),
+    }
+    if change.status is not JobStatus.RUNNING:
+        values["run"] = None if change.run is None else run_to_document(change.run)
+    if change.action is Action.RESUME:
+        values["paused"] = None
+    if change.status is JobStatus.COMPLETED:
+        values["completed_at"] = NOW
+    return transition(values, change.events, actor=actor)
+
+
+def _due(change: Change) -> dict[str, object]:
+    if change.status is JobStatus.SCHEDULED:
+        return {"scheduled_at": change.next_run_at}
+    if change.status is JobStatus.QUEUED and change.run is not None:
+        return {"scheduled_at": change.run.scheduled_for}
+    return {}
+
+
+def _note(actor: str | None, reason: str | None) -> Expression:
+    return Expression({"at": NOW.value, "by": {"$literal": actor}, "reason": {"$literal": reason}})
