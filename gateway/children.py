@@ -13,15 +13,17 @@ from gateway.devstack import bound_exec
 
 logger = logging.getLogger("jobgate.dev")
 
-STOP_SECONDS: Final = 30.0
 _RESTART_AFTER: Final = 1.0
 
 
 class Child:
     """``python -m gateway …`` as a process of its own. It ends when this process ends, however that happens."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], stop_seconds: float = 30
+    ) -> None:
         self._name = name
+        self._stop_seconds = stop_seconds
         self._arguments = list(arguments)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
@@ -65,14 +67,14 @@ class Child:
         return self._stopping
 
     async def stop(self) -> None:
-        """Ask it to end; kill it when that takes longer than ``STOP_SECONDS``."""
+        """Ask it to end; kill it when that takes longer than it may."""
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
             return
         process.terminate()
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
             logger.error("the %s does not end: killed", self._name)

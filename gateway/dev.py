@@ -22,6 +22,9 @@ from jobs.errors import JobgateError
 HOST: Final = "127.0.0.1"
 """Nobody has to prove who he is here, so nobody but this machine is let in."""
 
+_MARGIN_SECONDS: Final = 10.0
+_LOOK_EVERY_SECONDS: Final = 1.0
+
 
 def run(settings: Settings, data: Path) -> None:
     """Run until Ctrl-C or SIGTERM, with the servers' data in ``data``. Raises ``DevstackError`` and ``JobgateError``."""
@@ -36,19 +39,21 @@ async def _run(settings: Settings, data: Path) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    async with Devstack(data, mongodb_url=settings.mongodb_url, redis_url=settings.redis_url) as servers:
+    stack = Devstack(data, mongodb_url=settings.mongodb_url, redis_url=settings.redis_url)
+    async with stack as servers:
         environment = _environment(settings, servers)
         gateway = Child("gateway", ["serve"], environment)
-        worker = Child("worker", ["worker"], environment)
+        draining = settings.drain_seconds + settings.cancel_grace_seconds
+        worker = Child("worker", ["worker"], environment, stop_seconds=draining + _MARGIN_SECONDS)
         try:
-            await _supervise([gateway, worker], stop, settings.port)
+            await _supervise(stack, [gateway, worker], stop, settings.port)
         finally:
             # The worker first: what it drains is still to be seen through the gateway.
             await worker.stop()
             await gateway.stop()
 
 
-async def _supervise(children: list[Child], stop: asyncio.Event, port: int) -> None:
+async def _supervise(stack: Devstack, children: list[Child], stop: asyncio.Event, port: int) -> None:
     stopped = asyncio.create_task(stop.wait())
     starting = asyncio.gather(*(child.start() for child in children))
     either: set[asyncio.Future[Any]] = {stopped, starting}
@@ -59,10 +64,22 @@ async def _supervise(children: list[Child], stop: asyncio.Event, port: int) -> N
     if not all(starting.result()):
         raise DevstackError("the gateway or the worker did not start; see above")
     click.echo(f"ready {graphql_url(HOST, port)}")
-    keepers = [asyncio.create_task(child.keep()) for child in children]
-    await stopped
+    servers = asyncio.create_task(_keep(stack))
+    keepers = [servers, *(asyncio.create_task(child.keep()) for child in children)]
+    await asyncio.wait({stopped, servers}, return_when=asyncio.FIRST_COMPLETED)
     for keeper in keepers:
         keeper.cancel()
+    # A server that cannot be started again ends everything, with the reason.
+    for outcome in await asyncio.gather(*keepers, return_exceptions=True):
+        if isinstance(outcome, DevstackError):
+            raise outcome
+
+
+async def _keep(stack: Devstack) -> None:
+    """Start the servers again when they die: gateway and worker go on by themselves then. Raises ``DevstackError``."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await stack.revive()
 
 
 def _environment(settings: Settings, servers: Servers) -> Mapping[str, str]:

@@ -89,7 +89,7 @@ class Signals:
             try:
                 await self._send(nudges, topics)
             except REDIS_AWAY as error:
-                logger.warning("redis away: %s nudges not sent (%s)", len(nudges), type(error).__name__)
+                logger.warning("Redis is away (%s): workers find %s runs later", type(error).__name__, len(nudges))
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
     async def _send(self, nudges: list[RunRef], topics: set[Topic]) -> None:

@@ -54,6 +54,15 @@ class Server:
             raise DevstackError(f"{self._kind.name} does not run")
         return self._process.pid
 
+    @property
+    def name(self) -> str:
+        return self._kind.name
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it was started, and has ended without having been told to."""
+        return self._process is not None and self._process.poll() is not None
+
     async def start(self, hold: int | None = None) -> None:
         """Start on the port of the last time or else a free one, and return when the server can be used.
 

@@ -1,6 +1,7 @@
 """The servers together, with their data in one folder."""
 
 import asyncio
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import TracebackType
 from gateway.devstack.folder import hold_folder
 from gateway.devstack.kinds import MONGOD, REDIS
 from gateway.devstack.server import Server
+
+logger = logging.getLogger("jobgate.dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,13 @@ class Devstack:
             await self.stop()
             raise
         return Servers(self._mongodb_url or self.mongod.url, self._redis_url or self.redis.url)
+
+    async def revive(self) -> None:
+        """Start those servers again that were started and have ended by themselves. Raises DevstackError."""
+        for server in self._to_start():
+            if server.has_died:
+                logger.error("%s has died; starting it again", server.name)
+                await server.restart()
 
     async def stop(self) -> None:
         """End what was started, and let go of the data folder. Can be repeated."""

@@ -108,6 +108,17 @@ async def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
         await dispatch_echo(dev)
 
 
+@pytest.mark.parametrize("program", ["mongod", "redis-server"])
+async def test_a_server_that_dies_is_started_again(tmp_path: Path, program: str) -> None:
+    async with developing(tmp_path) as dev:
+        [server] = [
+            pid for pid in descendants(dev.process.pid) if Path(arguments_of(pid)[0].split()[0]).name == program
+        ]
+        os.kill(server, signal.SIGKILL)
+        await ended(server)
+        await dispatch_echo(dev)
+
+
 async def test_graphiql_is_served(tmp_path: Path) -> None:
     async with developing(tmp_path) as dev, httpx.AsyncClient() as http:
         page = await http.get(dev.url, headers={"Accept": "text/html"})
