@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from typing import Final, TypedDict
 
 from starlette.applications import Starlette
@@ -11,14 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
-from gateway.graphql_http import GraphQLEndpoint
+from gateway.graphql_http import INIT_WITHIN, GraphQLEndpoint
 from gateway.wiring import Gateway
 from schema.build import build_schema
 
 GRAPHQL_PATH: Final = "/graphql"
-
-MAX_REQUEST: Final = 1024 * 1024
-"""Bytes of one request, or of one WebSocket message: an input of 256 KB with room for its escapes."""
 
 
 class State(TypedDict):
@@ -27,7 +25,9 @@ class State(TypedDict):
     gateway: Gateway
 
 
-def build_app(opening: AbstractAsyncContextManager[Gateway], *, graphiql: bool) -> Starlette:
+def build_app(
+    opening: AbstractAsyncContextManager[Gateway], *, graphiql: bool, init_within: timedelta = INIT_WITHIN
+) -> Starlette:
     """The application on a gateway that it opens when it starts, and closes when it stops."""
 
     @asynccontextmanager
@@ -35,11 +35,11 @@ def build_app(opening: AbstractAsyncContextManager[Gateway], *, graphiql: bool) 
         async with opening as gateway:
             yield {"gateway": gateway}
 
-    endpoint = GraphQLEndpoint(build_schema(), graphiql=graphiql)
+    endpoint = GraphQLEndpoint(build_schema(), graphiql=graphiql, init_within=init_within)
     return Starlette(
         routes=[
             # Both at the very path: a mount would answer it with a redirect, and WebSockets not at all.
-            Route(GRAPHQL_PATH, endpoint, max_body_size=MAX_REQUEST),
+            Route(GRAPHQL_PATH, endpoint),
             WebSocketRoute(GRAPHQL_PATH, endpoint),
             Route("/healthz", _alive),
             Route("/readyz", _ready),

@@ -14,8 +14,9 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
-from gateway.app import GRAPHQL_PATH, MAX_REQUEST, build_app
+from gateway.app import GRAPHQL_PATH, build_app
 from gateway.children import say_ready
+from gateway.graphql_http import MAX_REQUEST
 from gateway.logs import configure_logging
 from gateway.settings import Settings
 from gateway.wiring import open_gateway
@@ -33,7 +34,7 @@ def run(settings: Settings, *, ready_fd: int | None = None) -> None:
     Raises ``StoreUnavailable``, ``UnsupportedStore``, and :class:`JobgateError` when the port is taken.
     """
     configure_logging("gateway", settings.log_level)
-    with _listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener:
         uvloop.run(_run(settings, listener, ready_fd))
 
 
@@ -50,13 +51,14 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
             logger.info("gateway is ready: %s", graphql_url(settings.host, listener.getsockname()[1]))
             say_ready(ready_fd)
 
-        server = _Server(_uvicorn_config(build_app(nullcontext(gateway), graphiql=settings.graphiql)), started)
+        server = Server(uvicorn_config(build_app(nullcontext(gateway), graphiql=settings.graphiql)), started)
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)
         await server.serve([listener])
 
 
-def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+def uvicorn_config(app: Starlette) -> uvicorn.Config:
+    """How uvicorn serves a gateway."""
     return uvicorn.Config(
         app,
         log_config=None,
@@ -69,7 +71,7 @@ def _uvicorn_config(app: Starlette) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Tells when it has started. Signals are the caller's: uvicorn would end the process before it has tidied up."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
@@ -90,7 +92,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket of our own, bound before anything else is started: a taken port is told in one line."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

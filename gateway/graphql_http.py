@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any, Final
 
 import orjson
-from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
-from gateway.graphql_ws import TransportHandler
+from gateway.graphql_ws import SocketAdapter, TransportHandler
 from gateway.wiring import Gateway
 from resolvers.services import Principal
 from schema.build import Schema
@@ -27,25 +28,41 @@ from schema.faults import BAD_REQUEST
 INIT_WITHIN: Final = timedelta(seconds=10)
 """How long a new WebSocket may take to say ``connection_init``."""
 
+MAX_REQUEST: Final = 1024 * 1024
+"""Bytes of one request, or of one WebSocket message: an input of 256 KB with room for its escapes."""
+
 _METHODS: Final = ("GET", "POST")
+_HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 # Until callers prove who they are, all of them are the same one.
 _ANYBODY: Final = Principal("anonymous")
 
 
+class RequestAdapter(StarletteRequestAdapter):
+    """A request as Strawberry sees it."""
+
+    @property
+    def content_type(self) -> str | None:
+        """In small letters: media types know no case, Strawberry does."""
+        given = super().content_type
+        return None if given is None else given.lower()
+
+
 class GraphQLEndpoint(GraphQL[Context, None]):
     """Answers JSON whatever happens, and speaks one WebSocket protocol: ``graphql-transport-ws``."""
 
+    request_adapter_class = RequestAdapter
+    websocket_adapter_class = SocketAdapter
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, schema: Schema, *, graphiql: bool) -> None:
+    def __init__(self, schema: Schema, *, graphiql: bool, init_within: timedelta = INIT_WITHIN) -> None:
         super().__init__(
             schema,
             graphql_ide="graphiql" if graphiql else None,
             # A query in an address is cached and logged on its way, and needs no preflight.
             allow_queries_via_get=False,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            connection_init_wait_timeout=INIT_WITHIN,
+            connection_init_wait_timeout=init_within,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +70,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         if scope["type"] == "websocket":
             await self.run(WebSocket(scope, receive, send))
             return
-        request = Request(scope, receive)
+        request = Request(scope, _limited(receive))
         try:
             response = await self.run(request)
         except HTTPException as refusal:
@@ -69,7 +86,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The operation that a request asks for. Raises ``HTTPException``."""
-        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        media_type = (request.content_type or "").partition(";")[0].strip()
         if request.method == "POST" and media_type != "application/json":
             raise HTTPException(415, "the content type must be application/json")
         return await super().parse_http_body(request)
@@ -82,9 +99,14 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         return parsed
 
     def decode_json(self, data: str | bytes) -> object:
-        """Raises ``JSONDecodeError`` for everything that is not JSON, or too deep, or holds a number of many digits."""
+        """Raises ``JSONDecodeError`` for all that is not JSON in UTF-8, is too deep, or holds a number of too many digits."""
         try:
-            return json.loads(data, parse_constant=_refuse_constant)
+            text = data if isinstance(data, str) else data.decode("utf-8-sig")
+            parsed: object = json.loads(text, parse_constant=_refuse_constant)
+            if _HALF_CHARACTER.search(text):
+                # One without its other half is no text: neither MongoDB nor an answer could carry it.
+                json.dumps(parsed, ensure_ascii=False).encode()
+            return parsed
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -93,6 +115,21 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     def encode_json(self, data: object) -> str:
         # As text: bytes would go out as binary frames on WebSockets, where the protocol has text only.
         return orjson.dumps(data).decode()
+
+
+def _limited(receive: Receive) -> Receive:
+    """Counts a body as it comes, since a chunked one does not tell its length. Raises Starlette's ``HTTPException``."""
+    taken = 0
+
+    async def receive_counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_REQUEST:
+            raise StarletteHTTPException(413, f"the body must not be larger than {MAX_REQUEST} bytes")
+        return message
+
+    return receive_counted
 
 
 def _refuse_constant(name: str) -> object:

@@ -7,13 +7,25 @@ the connection with 4400; an operation that cannot begin ends with an ``error`` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from graphql import GraphQLError
+from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 
 from schema.context import Context
+
+_LONGEST_REASON: Final = 123
+"""Bytes that fit into the frame that closes a WebSocket, beside its code."""
+
+
+class SocketAdapter(ASGIWebSocketAdapter):
+    """A WebSocket as Strawberry sees it."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close it for a reason that may be long: it can hold what the client has sent."""
+        await super().close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
 
 
 class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):

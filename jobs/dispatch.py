@@ -29,8 +29,11 @@ MAX_DELAY_MS: Final = int(timedelta(days=365) / MILLISECOND)
 MAX_TIMEOUT_MS: Final = int(timedelta(days=30) / MILLISECOND)
 MAX_BACKOFF: Final = 1000.0
 
-_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
-_KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+_PLAIN: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+"""Neither a control character nor one that ends a line: labels stand in logs and in tables."""
+
+_LABEL: Final = re.compile(_PLAIN + "{1,128}")
+_KEY: Final = re.compile(_PLAIN + "{1,255}")
 
 Path = tuple[str, ...]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobs.json_values import JsonValue
-from jobs.lifecycle import JobStatus
+from jobs.lifecycle import Action, JobStatus, allowed_actions
 from jobs.recurrence import Recurrence
 from jobs.retries import RetryPolicy
 
@@ -112,6 +112,11 @@ class Job:
     @property
     def is_recurring(self) -> bool:
         return self.recurrence is not None
+
+    @property
+    def allowed_actions(self) -> tuple[Action, ...]:
+        """What a caller may do to it now."""
+        return allowed_actions(self.status, recurring=self.is_recurring, pausing=self.paused is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,9 @@ def job_cursor(order: Order, job: Job) -> str:
     return encode_cursor(["job", order.field.value, order.descending, plain, job.id])
 
 
-def job_position(cursor: str, order: Order) -> Position:
+def job_position(cursor: str, order: Order, argument: str = "after") -> Position:
     """The place that a cursor speaks of. Raises :class:`jobs.errors.BadCursor`, also for a cursor of another order."""
-    return decode_cursor(cursor, "job", lambda parts: _position(parts, order))
+    return decode_cursor(cursor, "job", lambda parts: _position(parts, order), argument)
 
 
 def order_value(field: OrderField, job: Job) -> datetime | int | None:

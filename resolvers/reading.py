@@ -78,6 +78,7 @@ def check_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
 def _lists(conditions: JobFilter) -> Sequence[tuple[str, Sequence[object] | None]]:
     return [
         ("ids", conditions.ids),
+        ("status", conditions.status),
         ("product", conditions.product),
         ("env", conditions.env),
         ("namespace", conditions.namespace),

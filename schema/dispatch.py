@@ -52,6 +52,34 @@ class ScheduleInput:
         )
 
 
+@strawberry.input(
+    description="What changes about when a job runs. cron and every replace each other; a job that runs once has startAt only."
+)
+class RescheduleInput:
+    start_at: datetime | None = strawberry.field(
+        default=None, description="When it runs next; the grid of an interval begins here anew."
+    )
+    cron: str | None = strawberry.field(default=None, description="Five fields, as for a new job.")
+    tz: str | None = strawberry.field(
+        default=None, description="IANA time zone of the cron; the one that it has unless given."
+    )
+    every: Milliseconds | None = strawberry.field(default=None, description="From one second to ten years.")
+    limit: int | None = strawberry.field(
+        default=None, description="How many runs it takes at most, those that it has taken included."
+    )
+    end_date: datetime | None = strawberry.field(default=None, description="No run is due after this instant.")
+
+    def to_domain(self) -> ScheduleSpec:
+        return ScheduleSpec(
+            start_at=self.start_at,
+            cron=self.cron,
+            tz=self.tz,
+            every_ms=self.every,
+            limit=self.limit,
+            end_date=self.end_date,
+        )
+
+
 @strawberry.input(description="How failed attempts are tried again. Errors are matched on their code, exactly.")
 class RetryConfigInput:
     initial_delay: Milliseconds = strawberry.field(

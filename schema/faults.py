@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from graphql import DefinitionNode, GraphQLError, GraphQLSyntaxError, OperationDefinitionNode
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types.execution import StreamExecutionResult
 
 from jobs.errors import (
@@ -72,7 +74,12 @@ def published(error: GraphQLError) -> GraphQLError:
     if error.extensions and "code" in error.extensions:
         return error
     cause = error.original_error
-    message, extensions = _described(cause) if cause is not None else (error.message, {"code": _code_of(error)})
+    if cause is None:
+        message, extensions = error.message, {"code": _code_of(error)}
+    elif isinstance(cause, GraphQLError) and _is_given(error, cause):
+        message, extensions = error.message, {"code": BAD_USER_INPUT}
+    else:
+        message, extensions = _described(cause)
     return GraphQLError(
         message,
         nodes=error.nodes,
@@ -92,6 +99,11 @@ def _code_of(error: GraphQLError) -> str:
     return VALIDATION_FAILED
 
 
+def _is_given(error: GraphQLError, cause: GraphQLError) -> bool:
+    """Whether GraphQL complains of a variable or an argument, and not of a value that it was to answer with."""
+    return error.path is None or bool(cause.nodes)
+
+
 def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
     match cause:
         case BadCursor():
@@ -104,8 +116,10 @@ def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
             return str(cause), {"code": SUBSCRIBER_TOO_SLOW, "cursor": cause.cursor}
         case StoreUnavailable():
             return str(cause), {"code": UNAVAILABLE, "retryAfter": cause.retry_after}
-        case GraphQLError():
-            return cause.message, {"code": BAD_USER_INPUT}
+        case MissingQueryError():
+            return "there is no query in the request", {"code": BAD_REQUEST}
+        case CannotGetOperationTypeError():
+            return cause.as_http_error_reason(), {"code": BAD_REQUEST}
         case _:
             return _masked(cause)
 

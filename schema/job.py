@@ -15,7 +15,7 @@ from jobs.times import to_milliseconds
 from resolvers.reading import read_history
 from schema.arguments import After, First
 from schema.context import Info
-from schema.enums import JobStatus, MissedRuns, Overlap
+from schema.enums import JobAction, JobStatus, MissedRuns, Overlap
 from schema.history import JobHistory
 from schema.node import Node
 from schema.scalars import JSON, Milliseconds
@@ -91,6 +91,9 @@ class Job(Node):
     created_at: datetime = strawberry.field(description="When it was dispatched.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
     revision: int = strawberry.field(description="Grows with every change.")
+    allowed_actions: list[JobAction] = strawberry.field(
+        description="What may be done to the job now, by this caller: what would change something."
+    )
 
     @strawberry.field(description="Its runs that have ended, newest first.")
     async def history(self, info: Info, first: First = 20, after: After = None) -> JobHistory:
@@ -142,6 +145,7 @@ class Job(Node):
             created_at=job.created_at,
             updated_at=job.updated_at,
             revision=job.revision,
+            allowed_actions=[JobAction(action.value) for action in job.allowed_actions],
         )
 
 

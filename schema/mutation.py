@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import strawberry
 from strawberry import argument
 
 from resolvers.dispatching import dispatch
-from resolvers.steering import cancel
+from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
+from schema.answers import (
+    CancelResult,
+    DeleteResult,
+    DispatchResult,
+    PauseResult,
+    RescheduleResult,
+    ResumeResult,
+    RetryResult,
+    deleted_or_refusal,
+    job_or_problem,
+    job_or_refusal,
+)
 from schema.arguments import JobId, Reason
 from schema.context import Info
-from schema.dispatch import DispatchInput
-from schema.job import Job
-from schema.problems import Forbidden, IdempotencyConflict, InvalidInput, NotFound, TransitionRefused, job_or_problem
+from schema.dispatch import DispatchInput, RescheduleInput
+from schema.scalars import Milliseconds
 
-DispatchResult = Annotated[
-    Job | InvalidInput | IdempotencyConflict | Forbidden,
-    strawberry.union("DispatchResult", description="The job, or why there is none."),
-]
-CancelResult = Annotated[
-    Job | NotFound | TransitionRefused | Forbidden,
-    strawberry.union("CancelResult", description="The cancelled job, or why it was not cancelled."),
-]
+_AT_ONCE: Final = Milliseconds(0)
 
 
 @strawberry.type(description="What can be changed.")
@@ -42,5 +46,51 @@ class Mutation:
         description="Stop a job for good. A running handler is told to stop; what it answers is discarded."
     )
     async def cancel(self, info: Info, id: JobId, reason: Reason = None) -> CancelResult:
-        answer: CancelResult = await job_or_problem(cancel(info.context.services, info.context.principal, id, reason))
+        answer: CancelResult = await job_or_refusal(cancel(info.context.services, info.context.principal, id, reason))
+        return answer
+
+    @strawberry.mutation(
+        description=(
+            "Have a recurring job rest until it is resumed. A run that a worker is at goes on: the job rests from its end. "
+            "One that waits for a worker or for a retry is given up."
+        )
+    )
+    async def pause(self, info: Info, id: JobId, reason: Reason = None) -> PauseResult:
+        answer: PauseResult = await job_or_refusal(pause(info.context.services, info.context.principal, id, reason))
+        return answer
+
+    @strawberry.mutation(
+        description="Let a paused job go on with its next occurrence. What came due meanwhile is not made up for."
+    )
+    async def resume(self, info: Info, id: JobId) -> ResumeResult:
+        answer: ResumeResult = await job_or_refusal(resume(info.context.services, info.context.principal, id))
+        return answer
+
+    @strawberry.mutation(description="Change when a job runs. What the new schedule leaves out stays as it is.")
+    async def reschedule(
+        self,
+        info: Info,
+        id: JobId,
+        schedule: Annotated[RescheduleInput, argument(description="What changes; one of its fields at least.")],
+    ) -> RescheduleResult:
+        answer: RescheduleResult = await job_or_problem(
+            reschedule(info.context.services, info.context.principal, id, schedule.to_domain())
+        )
+        return answer
+
+    @strawberry.mutation(description="Run a failed job once more, as a run of its own with all its retries.")
+    async def retry(
+        self,
+        info: Info,
+        id: JobId,
+        delay: Annotated[
+            Milliseconds, argument(description="How long it waits before that, a year at most.")
+        ] = _AT_ONCE,
+    ) -> RetryResult:
+        answer: RetryResult = await job_or_problem(retry(info.context.services, info.context.principal, id, delay))
+        return answer
+
+    @strawberry.mutation(description="Remove a job that is over, with its history. Its events stay in the log.")
+    async def delete(self, info: Info, id: JobId) -> DeleteResult:
+        answer: DeleteResult = await deleted_or_refusal(delete(info.context.services, info.context.principal, id))
         return answer

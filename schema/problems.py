@@ -1,15 +1,13 @@
-"""Expected failures of mutations, as members of their answers; and the one place where exceptions become such members."""
+"""Expected failures of mutations, as members of their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, Self
+from typing import Self
 
 import strawberry
 
 from jobs.errors import InvalidInput as BadInput
 from jobs.errors import JobNotFound
-from jobs.job import Job as DomainJob
 from jobs.refusals import IdempotencyConflict as KeyConflict
 from jobs.refusals import TransitionRefused as Refused
 from schema.enums import JobAction, JobStatus, ProblemCode
@@ -78,20 +76,3 @@ class IdempotencyConflict(Problem):
     @classmethod
     def from_domain(cls, error: KeyConflict) -> Self:
         return cls(code=ProblemCode.IDEMPOTENCY_CONFLICT, message=str(error), job=Job.from_domain(error.job))
-
-
-async def job_or_problem(answer: Awaitable[DomainJob]) -> Any:
-    """The job that a use case answers, or the problem that it raises. Whatever else it raises is a fault.
-
-    ``Any``, since each mutation's union has members of its own: GraphQL itself refuses one that is not among them.
-    """
-    try:
-        return Job.from_domain(await answer)
-    except JobNotFound as error:
-        return NotFound.from_domain(error)
-    except Refused as error:
-        return TransitionRefused.from_domain(error)
-    except BadInput as error:
-        return InvalidInput.from_domain(error)
-    except KeyConflict as error:
-        return IdempotencyConflict.from_domain(error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NewType
 
@@ -17,6 +18,11 @@ JSON = NewType("JSON", object)
 
 _MOST_MILLISECONDS: Final = 2**53 - 1
 _LAST_YEAR: Final = 9998
+
+# Python reads much more of ISO 8601: weeks, dates without dashes, any sign between date and time.
+_INSTANT: Final = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII | re.IGNORECASE
+)
 
 
 def write_instant(instant: datetime) -> str:
@@ -36,7 +42,9 @@ def read_instant(value: object) -> datetime:
 
 def _from_text(text: str) -> datetime:
     try:
-        instant = datetime.fromisoformat(text)
+        if not _INSTANT.fullmatch(text):
+            raise ValueError(text)
+        instant = datetime.fromisoformat(text.upper())
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         raise GraphQLError(f"{text[:40]!r} is not a DateTime such as 2026-01-31T08:00:00Z") from None
@@ -63,8 +71,16 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _read_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
-    return value_from_ast_untyped(node, variables)
+def _literal(read: Callable[[object], Any]) -> Callable[..., Any]:
+    """Reads a value that stands in the document itself: what is wrong with it is told with its place there."""
+
+    def read_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+        try:
+            return read(value_from_ast_untyped(node, variables))
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node) from None
+
+    return read_literal
 
 
 SCALARS: Final[Mapping[object, ScalarDefinition]] = {
@@ -76,18 +92,20 @@ SCALARS: Final[Mapping[object, ScalarDefinition]] = {
         ),
         serialize=write_instant,
         parse_value=read_instant,
+        parse_literal=_literal(read_instant),
     ),
     Milliseconds: strawberry.scalar(
         name="Milliseconds",
         description="A length of time in whole milliseconds, from 0 to 2^53 - 1: a JSON number.",
         serialize=_same,
         parse_value=read_milliseconds,
+        parse_literal=_literal(read_milliseconds),
     ),
     JSON: strawberry.scalar(
         name="JSON",
         description="Any JSON value of at most 32 levels, with finite numbers and integers within 2^53.",
         serialize=_same,
         parse_value=_same,
-        parse_literal=_read_literal,
+        parse_literal=_literal(_same),
     ),
 }

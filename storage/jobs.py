@@ -62,8 +62,8 @@ class JobReader:
         Raises :class:`jobs.errors.BadCursor`.
         """
         forward = not request.backward
-        start = request.after if forward else request.before
-        position = None if start is None else job_position(start, order)
+        start, name = (request.after, "after") if forward else (request.before, "before")
+        position = None if start is None else job_position(start, order, name)
         found = await self._slice(_bounded(conditions, order, request), order, position, request.size + 1, forward)
         items, more = found[: request.size], len(found) > request.size
         came_from = start is not None
@@ -155,10 +155,10 @@ async def _aggregate(collection: Collection, stages: list[Document]) -> Any:
 def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:
     """The filter, and the far end of the list when both ``after`` and ``before`` are given."""
     wanted = job_filter(conditions)
-    far_end = request.before if not request.backward else request.after
+    far_end, name = (request.after, "after") if request.backward else (request.before, "before")
     if far_end is None:
         return [wanted]
-    return [wanted, {"$or": beyond(job_position(far_end, order), forward=request.backward)}]
+    return [wanted, {"$or": beyond(job_position(far_end, order, name), forward=request.backward)}]
 
 
 def _next_nudge(document: Mapping[str, Any]) -> RunRef:

@@ -1,0 +1,261 @@
+"""A gateway on a port of this machine, within the loop of a test, and small clients for what it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+from pymongo import MongoClient
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from gateway.app import GRAPHQL_PATH, build_app
+from gateway.devstack import Servers
+from gateway.gateway_process import Server, listen, uvicorn_config
+from gateway.graphql_http import INIT_WITHIN
+from gateway.settings import Settings
+from gateway.wiring import Gateway, open_gateway
+from gateway.worker_process import worker_config
+from jobs.events import EventType
+from jobs.feed import JobEvent, feed_cursor
+from jobs.filters import EventFilter, JobFilter
+from resolvers.following import job_events
+from resolvers.services import Principal, Services
+from tests.installation import offer
+from worker.process import run_worker
+from worker.tasks import Handler, TaskRegistry, define
+
+HOST: Final = "127.0.0.1"
+DEADLINE: Final = 20.0
+
+DISPATCH: Final = """
+    mutation ($input: DispatchInput!) {
+        dispatch(input: $input) {
+            __typename
+            ... on Job { id status }
+            ... on Problem { code message }
+            ... on InvalidInput { issues { path message } }
+            ... on IdempotencyConflict { job { id } }
+        }
+    }
+"""
+
+LIST: Final = """
+    query ($filter: JobFilter, $orderBy: JobOrder, $first: Int, $after: String, $last: Int, $before: String) {
+        jobs(filter: $filter, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {
+            nodes { id input }
+            edges { cursor node { id } }
+            pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+            totalCount { value exact }
+        }
+    }
+"""
+
+READ: Final = """
+    query ($id: ID!) {
+        job(id: $id) {
+            id status namespace task product env tags priority input result scheduledAt startedAt completedAt
+            recurring cron tz every startAt endDate limit missed overlap nextRunAt executionCount retries retryCount
+            retryConfig { initialDelay maxDelay backoffMultiplier jitter retryableErrors nonRetryableErrors }
+            timeout lastError errorCode progress progressMessage cancelReason pauseReason idempotencyKey
+            createdAt updatedAt revision
+        }
+    }
+"""
+
+Answer = dict[str, Any]
+"""A JSON object that a gateway has sent."""
+
+
+class LiveGateway:
+    """A gateway that serves, and an HTTP client for it."""
+
+    def __init__(self, settings: Settings, gateway: Gateway, port: int, http: httpx.AsyncClient) -> None:
+        self.gateway = gateway
+        self.http = http
+        self._settings = settings
+        self._address = f"{HOST}:{port}"
+
+    @property
+    def services(self) -> Services:
+        return self.gateway.services
+
+    async def ask(self, document: str, **variables: object) -> Answer:
+        """The answer to an operation, errors and all; it always comes as JSON and with status 200."""
+        response = await self.http.post(GRAPHQL_PATH, json={"query": document, "variables": variables})
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
+        answer: Answer = response.json()
+        return answer
+
+    async def data(self, document: str, **variables: object) -> Answer:
+        """The data of the answer to an operation in which nothing goes wrong."""
+        answer = await self.ask(document, **variables)
+        assert "errors" not in answer, answer["errors"]
+        data: Answer = answer["data"]
+        return data
+
+    async def dispatch(self, **changes: object) -> Answer:
+        """What the gateway answers to the dispatch of a job that is in order, but for ``changes``."""
+        request = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd", **changes}
+        answer: Answer = (await self.data(DISPATCH, input=request))["dispatch"]
+        return answer
+
+    async def dispatched(self, **changes: object) -> str:
+        """The id of a job that was dispatched."""
+        answer = await self.dispatch(**changes)
+        assert answer["__typename"] == "Job", answer
+        return str(answer["id"])
+
+    async def job(self, job_id: str) -> Answer:
+        """All that can be read of a job."""
+        job: Answer = (await self.data(READ, id=job_id))["job"]
+        return job
+
+    async def list(self, **arguments: object) -> Answer:
+        """A page of jobs, with what they have for ``input``."""
+        answer: Answer = (await self.data(LIST, **arguments))["jobs"]
+        assert [edge["node"]["id"] for edge in answer["edges"]] == [node["id"] for node in answer["nodes"]]
+        return answer
+
+    async def told(self, job_id: str, type_: EventType) -> JobEvent:
+        """Wait until a job has told something of this type, however long ago."""
+        wanted = EventFilter((type_,), JobFilter(ids=(job_id,)))
+        events = job_events(self.services, Principal("test"), wanted, feed_cursor(0))
+        async with asyncio.timeout(DEADLINE), aclosing(events):
+            return await anext(events)
+
+    @asynccontextmanager
+    async def socket(self, *protocols: str, initialised: bool = True) -> AsyncIterator[Socket]:
+        """A WebSocket; ready for operations unless told otherwise."""
+        offered = [Subprotocol(protocol) for protocol in protocols or ("graphql-transport-ws",)]
+        async with connect(f"ws://{self._address}{GRAPHQL_PATH}", subprotocols=offered, proxy=None) as connection:
+            socket = Socket(connection)
+            if initialised:
+                await socket.initialise()
+            yield socket
+
+    @asynccontextmanager
+    async def worker(self, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+        """A worker with these handlers beside the gateway."""
+        registry = TaskRegistry(define(name, handler) for name, handler in handlers.items())
+        stop, ready = asyncio.Event(), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_worker(worker_config(self._settings), registry, stop, ready))
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    await ready.wait()
+                yield
+            finally:
+                stop.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition within this process. Each turn is a request, in which the gateway gets to work."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await self.http.get("/healthz")
+
+    async def until_subscribers(self, count: int) -> None:
+        """Wait until so many subscriptions take part in what the hub hands out."""
+        await self.until(lambda: len(self.services.hub._subscribers) == count)
+
+
+class Socket:
+    """A client of the protocol ``graphql-transport-ws``."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, message: object) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def receive(self) -> Answer:
+        """The next message, whatever it is."""
+        async with asyncio.timeout(DEADLINE):
+            message: Answer = json.loads(await self.connection.recv(decode=True))
+        return message
+
+    async def initialise(self) -> None:
+        await self.send({"type": "connection_init"})
+        assert await self.receive() == {"type": "connection_ack"}
+
+    async def subscribe(self, id_: str, document: str, **variables: object) -> None:
+        payload = {"query": document, "variables": variables}
+        await self.send({"type": "subscribe", "id": id_, "payload": payload})
+
+    async def complete(self, id_: str) -> None:
+        await self.send({"type": "complete", "id": id_})
+
+    async def next(self, id_: str, field: str) -> Any:
+        """What the next message says of ``field``: it has to be a ``next`` of the operation, without errors."""
+        message = await self.receive()
+        assert (message["type"], message["id"], list(message["payload"])) == ("next", id_, ["data"]), message
+        return message["payload"]["data"][field]
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        """The code and the reason with which the other side closes, the next thing that it does."""
+        async with asyncio.timeout(DEADLINE):
+            try:
+                message = await self.connection.recv()
+            except ConnectionClosed:
+                return self.connection.close_code, self.connection.close_reason
+        raise AssertionError(f"the connection was not closed: {message!r}")
+
+    def vanish(self) -> None:
+        """Be gone, as after a crash or when the network is lost: nothing is said any more."""
+        self.connection.transport.abort()
+
+
+def inputs(page: Answer) -> str:
+    """What the jobs of a page have for ``input``, one letter each."""
+    return "".join(node["input"] for node in page["nodes"])
+
+
+@asynccontextmanager
+async def serving(
+    mongodb_url: str, redis_url: str, database: str, *, init_within: timedelta = INIT_WITHIN, **changes: Any
+) -> AsyncIterator[LiveGateway]:
+    """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
+
+    Some worker has once offered it the task ``demo.echo``.
+    """
+    settings = Settings(
+        mongodb_url=mongodb_url,
+        redis_url=redis_url,
+        database=database,
+        host=HOST,
+        port=0,
+        **{"lease_seconds": 2, "sweep_seconds": 0.2, "renudge_seconds": 0.5, "cancel_grace_seconds": 0.5, **changes},
+    )
+    with listen(settings.host, settings.port) as listener:
+        port = listener.getsockname()[1]
+        async with open_gateway(settings) as gateway:
+            await offer(gateway.database, "demo.echo")
+            app = build_app(nullcontext(gateway), graphiql=settings.graphiql, init_within=init_within)
+            started = asyncio.Event()
+            server = Server(uvicorn_config(app), started.set)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.serve([listener]))
+                try:
+                    async with asyncio.timeout(DEADLINE):
+                        await started.wait()
+                    address = f"http://{HOST}:{port}"
+                    async with httpx.AsyncClient(base_url=address, timeout=DEADLINE, trust_env=False) as http:
+                        yield LiveGateway(settings, gateway, port, http)
+                finally:
+                    server.stop()
+
+
+@asynccontextmanager
+async def serving_for_all(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> AsyncIterator[LiveGateway]:
+    """A gateway for all tests of a module, none of which leaves anything in Redis: that is not cleaned up."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    async with serving(servers.mongodb_url, servers.redis_url, name) as gateway:
+        yield gateway
+    mongodb.drop_database(name)
