@@ -15,6 +15,8 @@ from jobs.times import EPOCH, MILLISECOND
 
 MAX_PAGE: Final = 200
 DEFAULT_PAGE: Final = 50
+MAX_OFFSET: Final = 10_000
+"""The database reads all that is left out."""
 
 T = TypeVar("T")
 
@@ -54,6 +56,8 @@ class PageRequest:
     after: str | None = None
     before: str | None = None
     backward: bool = False
+    offset: int = 0
+    """Jobs to leave out at the front, for tables with page numbers: never together with a cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,24 @@ class Counted:
     exact: bool
 
 
-def page_request(first: int | None, last: int | None, after: str | None, before: str | None) -> PageRequest:
-    """Check the four paging arguments against each other. Raises :class:`InvalidInput` that names the argument."""
+def page_request(
+    first: int | None, last: int | None, after: str | None, before: str | None, offset: int | None = None
+) -> PageRequest:
+    """Check the paging arguments against each other. Raises :class:`InvalidInput` that names the argument."""
     if first is not None and last is not None:
         raise InvalidInput([Issue(("last",), "give first or last, not both")])
     size = page_size(first, "first") if last is None else page_size(last, "last")
-    return PageRequest(size, after, before, backward=last is not None)
+    if offset is not None:
+        _check_offset(offset, alone=last is None and after is None and before is None)
+    return PageRequest(size, after, before, backward=last is not None, offset=offset or 0)
+
+
+def _check_offset(offset: int, *, alone: bool) -> None:
+    if not alone:
+        raise InvalidInput([Issue(("offset",), "goes with first only, not with last, after or before")])
+    if not 0 <= offset <= MAX_OFFSET:
+        message = f"must be between 0 and {MAX_OFFSET}, not {offset}; beyond that, go on by cursor"
+        raise InvalidInput([Issue(("offset",), message)])
 
 
 def page_size(size: int | None, argument: str) -> int:

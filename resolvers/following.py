@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from jobs.errors import BadCursor
-from jobs.feed import JobEvent, feed_number
+from jobs.feed import JobEvent
 from jobs.filters import EventFilter
+from resolvers.log import checked_position
 from resolvers.reading import check_filter
 from resolvers.services import Principal, Services
 
@@ -24,7 +24,7 @@ async def job_events(
     check_filter(wanted.jobs, ("filter", "jobs"))
     position = services.hub.position
     if after is not None:
-        position = await _checked_position(services, after)
+        position = await checked_position(services, after)
         while position < services.hub.position:
             # The log is read until it is level with the hub; a slow reader is slowed down here, not dropped.
             events = await services.events.read(position, _BATCH)
@@ -36,11 +36,3 @@ async def job_events(
     async with services.hub.subscribe(wanted, position) as subscriber:
         while True:
             yield await subscriber.next()
-
-
-async def _checked_position(services: Services, after: str) -> int:
-    position = feed_number(after)
-    if position > services.hub.position and position > await services.events.head():
-        raise BadCursor(after)
-    await services.events.check_reaches(position)
-    return position

@@ -10,6 +10,7 @@ from jobs.filters import JobFilter
 from jobs.history import History
 from jobs.job import Execution, Job
 from jobs.paging import Counted, Order, Page, page_request, page_size
+from jobs.workers import LiveWorker
 from resolvers.services import Principal, Services
 
 MAX_VALUES = 1000
@@ -36,10 +37,11 @@ async def list_jobs(
     last: int | None,
     after: str | None,
     before: str | None,
+    offset: int | None,
 ) -> Page[Job]:
     """One page of the jobs that match. Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``."""
     check_filter(conditions, ("filter",))
-    return await services.jobs.page(conditions, order, page_request(first, last, after, before))
+    return await services.jobs.page(conditions, order, page_request(first, last, after, before, offset))
 
 
 async def count_jobs(services: Services, principal: Principal, conditions: JobFilter) -> Counted:
@@ -47,13 +49,28 @@ async def count_jobs(services: Services, principal: Principal, conditions: JobFi
     return await services.jobs.count(conditions)
 
 
+async def read_histories(
+    services: Services, principal: Principal, job_ids: Sequence[str], first: int, after: str | None
+) -> Mapping[str, History]:
+    """A page of the runs of each job that exists and that the caller may see, newest first, by id.
+
+    Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``.
+    """
+    size = page_size(first, "first")
+    before = None if after is None else _run_number(after)
+    return await services.executions.histories(job_ids, size, before)
+
+
 async def read_history(
     services: Services, principal: Principal, job_id: str, first: int, after: str | None
 ) -> History | None:
-    """A page of the job's runs, newest first; None when there is no such job."""
-    size = page_size(first, "first")
-    before = None if after is None else _run_number(after)
-    return await services.executions.history(job_id, size, before)
+    """A page of the job's runs, newest first; None when there is no such job. Raises as :func:`read_histories` does."""
+    return (await read_histories(services, principal, [job_id], first, after)).get(job_id)
+
+
+async def list_workers(services: Services, principal: Principal) -> list[LiveWorker]:
+    """The workers that live."""
+    return await services.registry.live_workers()
 
 
 def execution_cursor(execution: Execution) -> str:

@@ -15,3 +15,10 @@ Before = Annotated[str | None, strawberry.argument(description="A cursor: only w
 Reason = Annotated[
     str | None, strawberry.argument(description="Why, for whoever looks at the job later: 1000 characters.")
 ]
+OptionalOffset = Annotated[
+    int | None,
+    strawberry.argument(
+        description="How many to leave out at the front, 10 000 at most: for tables with page numbers."
+    ),
+]
+RunCount = Annotated[int, strawberry.argument(description="How many instants, 100 at most.")]

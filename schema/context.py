@@ -1,16 +1,30 @@
-"""What every resolver is given: the services, the caller, and a way to load jobs together."""
+"""What every resolver is given: the services, the caller, and ways to load what belongs to several jobs together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from jobs.history import History
 from jobs.job import Job
-from resolvers.reading import find_jobs
+from resolvers.log import EventPage, events_of_jobs
+from resolvers.reading import find_jobs, read_histories
 from resolvers.services import Principal, Services
+
+Value = TypeVar("Value")
+
+
+class Slice(NamedTuple):
+    """A page of something that belongs to a job. Those with the same paging arguments are read together."""
+
+    first: int
+    after: str | None
+    job_id: str
 
 
 @dataclass
@@ -20,14 +34,45 @@ class Context:
     services: Services
     principal: Principal
     jobs: DataLoader[str, Job | None] = field(init=False)
+    histories: DataLoader[Slice, History | None] = field(init=False)
+    events: DataLoader[Slice, EventPage | None] = field(init=False)
     connection_params: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
         self.jobs = DataLoader(self._load_jobs, cache=False)
+        self.histories = DataLoader(self._load_histories, cache=False)
+        self.events = DataLoader(self._load_events, cache=False)
 
     async def _load_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
         found = await find_jobs(self.services, self.principal, job_ids)
         return [found.get(job_id) for job_id in job_ids]
+
+    async def _load_histories(self, slices: Sequence[Slice]) -> list[History | BaseException | None]:
+        return await _together(
+            slices, lambda ids, first, after: read_histories(self.services, self.principal, ids, first, after)
+        )
+
+    async def _load_events(self, slices: Sequence[Slice]) -> list[EventPage | BaseException | None]:
+        return await _together(
+            slices, lambda ids, first, after: events_of_jobs(self.services, self.principal, ids, first, after)
+        )
+
+
+async def _together(
+    slices: Sequence[Slice], read: Callable[[Sequence[str], int, str | None], Awaitable[Mapping[str, Value]]]
+) -> list[Value | BaseException | None]:
+    """One read for all that have the same paging arguments; what it raises is the answer of these alone."""
+    groups: defaultdict[tuple[int, str | None], list[Slice]] = defaultdict(list)
+    for one in slices:
+        groups[one.first, one.after].append(one)
+    answers: dict[Slice, Value | BaseException | None] = {}
+    for (first, after), members in groups.items():
+        try:
+            found = await read([one.job_id for one in members], first, after)
+            answers |= {one: found.get(one.job_id) for one in members}
+        except Exception as error:  # it is told to those who have asked for it
+            answers |= dict.fromkeys(members, error)
+    return [answers[one] for one in slices]
 
 
 Info = StrawberryInfo[Context, None]

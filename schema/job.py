@@ -1,4 +1,4 @@
-"""The job as the API shows it."""
+"""The job and its events as the API shows them: in one module, since each leads to the other."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Self
 
 import strawberry
 
+from jobs.feed import JobEvent as DomainEvent
 from jobs.job import Job as DomainJob
 from jobs.paging import Counted
 from jobs.recurrence import Cron, Every
 from jobs.retries import RetryPolicy
 from jobs.times import to_milliseconds
-from resolvers.reading import read_history
-from schema.arguments import After, First
-from schema.context import Info
-from schema.enums import JobAction, JobStatus, MissedRuns, Overlap
+from resolvers.log import NO_EVENTS, EventPage
+from resolvers.planning import forecast
+from schema.arguments import After, First, RunCount
+from schema.context import Info, Slice
+from schema.enums import EventType, JobAction, JobStatus, MissedRuns, Overlap
 from schema.history import JobHistory
-from schema.node import Node
+from schema.node import Node, PageInfo
 from schema.scalars import JSON, Milliseconds
 
 
@@ -95,11 +97,25 @@ class Job(Node):
         description="What may be done to the job now, by this caller: what would change something."
     )
 
+    domain: strawberry.Private[DomainJob]
+
+    @strawberry.field(
+        description="The next instants at which a recurring job will run, if nothing changes; empty for any other job."
+    )
+    async def upcoming_runs(self, info: Info, count: RunCount = 5) -> list[datetime]:
+        return forecast(info.context.services, self.domain, count)
+
     @strawberry.field(description="Its runs that have ended, newest first.")
     async def history(self, info: Info, first: First = 20, after: After = None) -> JobHistory:
-        services, principal = info.context.services, info.context.principal
-        history = await read_history(services, principal, self.id, first, after)
+        history = await info.context.histories.load(Slice(first, after, self.id))
         return JobHistory.from_domain(history) if history is not None else JobHistory.empty(self.id)
+
+    @strawberry.field(
+        description="What has happened to it, oldest first: what is in the log, which is milliseconds behind at most."
+    )
+    async def events(self, info: Info, first: First = 50, after: After = None) -> JobEventConnection:
+        page = await info.context.events.load(Slice(first, after, self.id))
+        return JobEventConnection.from_domain(page if page is not None else NO_EVENTS)
 
     @classmethod
     def from_domain(cls, job: DomainJob) -> Self:
@@ -145,7 +161,74 @@ class Job(Node):
             created_at=job.created_at,
             updated_at=job.updated_at,
             revision=job.revision,
+            domain=job,
             allowed_actions=[JobAction(action.value) for action in job.allowed_actions],
+        )
+
+
+@strawberry.type(description="Something that happened to a job.")
+class JobEvent:
+    cursor: str = strawberry.field(description="Leads behind this event: pass it as after to go on from here.")
+    type: EventType = strawberry.field(description="What happened.")
+    at: datetime = strawberry.field(description="When it happened.")
+    job_id: strawberry.ID = strawberry.field(description="The job.")
+    seq: int = strawberry.field(description="Numbers the events of one job: 1, 2, 3 … without a gap.")
+    status: JobStatus = strawberry.field(description="The job's status once this had happened.")
+    namespace: str = strawberry.field(description="The group of its task.")
+    task: str = strawberry.field(description="Its task.")
+    product: str = strawberry.field(description="Its product.")
+    env: str = strawberry.field(description="Its environment.")
+    execution_count: int = strawberry.field(description="Runs begun by then.")
+    error: str | None = strawberry.field(description="The error that the job had by then.")
+    actor: str | None = strawberry.field(description="Who asked for it; null for what the machine did by itself.")
+    reason: str | None = strawberry.field(description="Why.")
+
+    @strawberry.field(description="The job as it is now; null when it is gone.")
+    async def job(self, info: Info) -> Job | None:
+        found = await info.context.jobs.load(self.job_id)
+        return None if found is None else Job.from_domain(found)
+
+    @classmethod
+    def from_domain(cls, event: DomainEvent) -> Self:
+        job = event.snapshot
+        return cls(
+            cursor=event.cursor,
+            type=event.type,
+            at=event.at,
+            job_id=strawberry.ID(event.job_id),
+            seq=event.seq,
+            status=job.status,
+            namespace=job.namespace,
+            task=job.task,
+            product=job.product,
+            env=job.env,
+            execution_count=job.execution_count,
+            error=job.error.message if job.error else None,
+            actor=event.actor,
+            reason=event.reason,
+        )
+
+
+@strawberry.type(description="A page of events, oldest first.")
+class JobEventConnection:
+    nodes: list[JobEvent] = strawberry.field(
+        description="The events of this page: few, or none, where little of what was looked through was meant."
+    )
+    page_info: PageInfo = strawberry.field(
+        description="Where the page stands. endCursor leads on, also from an empty one."
+    )
+
+    @classmethod
+    def from_domain(cls, events: EventPage) -> Self:
+        page = events.page
+        return cls(
+            nodes=[JobEvent.from_domain(event) for event in page.items],
+            page_info=PageInfo(
+                has_next_page=page.has_next,
+                has_previous_page=page.has_previous,
+                start_cursor=page.items[0].cursor if page.items else None,
+                end_cursor=events.end,
+            ),
         )
 
 

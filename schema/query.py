@@ -7,18 +7,34 @@ from typing import Annotated
 import strawberry
 from strawberry import argument
 
+from jobs.errors import InvalidInput as BadInput
 from jobs.filters import JobFilter as DomainFilter
 from jobs.paging import Order
-from resolvers.reading import find_job, list_jobs, read_history
-from schema.arguments import After, Before, First, JobId, OptionalFirst, OptionalLast
+from resolvers.log import list_events
+from resolvers.planning import preview_schedule
+from resolvers.reading import find_job, list_jobs, list_workers, read_history
+from schema.arguments import After, Before, First, JobId, OptionalFirst, OptionalLast, OptionalOffset, RunCount
 from schema.context import Info
+from schema.dispatch import ScheduleInput
+from schema.events import JobEventFilter, event_filter
 from schema.history import JobHistory
-from schema.job import Job
+from schema.job import Job, JobEventConnection
 from schema.jobs import JobConnection, JobFilter, JobOrder
+from schema.node import Node
+from schema.problems import InvalidInput
+from schema.schedule import SchedulePreview, SchedulePreviewResult
+from schema.worker import Worker
 
 
 @strawberry.type(description="What can be read.")
 class Query:
+    @strawberry.field(description="Whatever has this id; null when it is unknown, or not visible to the caller.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, argument(description="An id of any kind.")]
+    ) -> Node | None:
+        found = await find_job(info.context.services, info.context.principal, id)
+        return None if found is None else Job.from_domain(found)
+
     @strawberry.field(description="A job; null when it is unknown, or not visible to the caller.")
     async def job(self, info: Info, id: JobId) -> Job | None:
         found = await find_job(info.context.services, info.context.principal, id)
@@ -34,6 +50,7 @@ class Query:
         after: After = None,
         last: OptionalLast = None,
         before: Before = None,
+        offset: OptionalOffset = None,
     ) -> JobConnection:
         conditions = filter.to_domain() if filter else DomainFilter()
         order = order_by.to_domain() if order_by else Order()
@@ -46,6 +63,7 @@ class Query:
             last=last,
             after=after,
             before=before,
+            offset=offset,
         )
         return JobConnection.from_domain(page, order, conditions)
 
@@ -53,3 +71,39 @@ class Query:
     async def history(self, info: Info, job_id: JobId, first: First = 20, after: After = None) -> JobHistory | None:
         history = await read_history(info.context.services, info.context.principal, job_id, first, after)
         return None if history is None else JobHistory.from_domain(history)
+
+    @strawberry.field(
+        description=(
+            "What has happened, oldest first, from the oldest event that is kept or from behind a cursor. For one page 10 000 "
+            "events are looked through at most: while hasNextPage holds, endCursor leads on, also from an empty page."
+        )
+    )
+    async def events(
+        self,
+        info: Info,
+        filter: Annotated[JobEventFilter | None, argument(description="Which events; all unless given.")] = None,
+        first: First = 50,
+        after: After = None,
+    ) -> JobEventConnection:
+        wanted = event_filter(filter)
+        page = await list_events(info.context.services, info.context.principal, wanted, first, after)
+        return JobEventConnection.from_domain(page)
+
+    @strawberry.field(
+        description="The instants at which a schedule would run: try a cron before dispatching it. No schedule: now."
+    )
+    async def schedule_preview(
+        self,
+        info: Info,
+        schedule: Annotated[ScheduleInput, argument(description="The schedule, as for a dispatch.")],
+        count: RunCount = 5,
+    ) -> SchedulePreviewResult:
+        try:
+            return SchedulePreview(runs=preview_schedule(info.context.services, schedule.to_domain(), count))
+        except BadInput as error:
+            return InvalidInput.from_domain(error)
+
+    @strawberry.field(description="The workers that live, those that began first before the others.")
+    async def workers(self, info: Info) -> list[Worker]:
+        found = await list_workers(info.context.services, info.context.principal)
+        return [Worker.from_domain(worker) for worker in found]

@@ -12,7 +12,8 @@ from strawberry import argument
 from resolvers.following import job_events
 from schema.arguments import After
 from schema.context import Info
-from schema.events import JobEvent, JobEventFilter, event_filter
+from schema.events import JobEventFilter, event_filter
+from schema.job import JobEvent
 
 
 @strawberry.type(description="What can be followed live.")

@@ -70,6 +70,12 @@ def open_database(client: Any, name: str) -> Database:
     )
 
 
+async def aggregate(collection: Collection, stages: list[dict[str, Any]]) -> Any:
+    """A cursor: motor answers it, PyMongo's asyncio client a coroutine that gives it."""
+    cursor = collection.aggregate(stages)
+    return await cursor if hasattr(cursor, "__await__") else cursor
+
+
 def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
     """A blocking client, for the thread whose heartbeats must not depend on the event loop; it gives up after the timeout."""
     timeouts = {**_TIMEOUTS, "serverSelectionTimeoutMS": timeout_ms, "socketTimeoutMS": timeout_ms}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from jobs.errors import CursorExpired
 from jobs.feed import JobEvent
-from storage.client import Collection, Database
-from storage.documents import event_from_document
+from storage.client import Collection, Database, aggregate
+from storage.documents import Document, event_from_document
 from storage.errors import mongodb_errors
 
 
@@ -14,6 +16,7 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self._events: Collection = database["events"]
+        self._jobs: Collection = database["jobs"]
 
     async def head(self) -> int:
         """The feed number of the newest event; 0 while there is none."""
@@ -25,13 +28,24 @@ class EventLog:
             cursor = self._events.find({"_id": {"$gt": after}}).sort([("_id", 1)]).limit(limit)
             return [event_from_document(document) for document in await cursor.to_list(limit)]
 
-    async def of_job(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        """Up to ``limit`` events of one job behind its event number ``after``, in order."""
+    async def of_jobs(self, job_ids: Sequence[str], after: int, limit: int) -> Mapping[str, list[JobEvent]]:
+        """Of each job that exists, by id: up to ``limit`` of its events behind the feed number ``after``. One query."""
+        stages: list[Document] = [
+            {"$match": {"_id": {"$in": list(job_ids)}}},
+            {"$project": {"_id": 1}},
+            {
+                "$lookup": {
+                    "from": "events",
+                    "localField": "_id",
+                    "foreignField": "job_id",
+                    "pipeline": [{"$match": {"_id": {"$gt": after}}}, {"$sort": {"_id": 1}}, {"$limit": limit}],
+                    "as": "events",
+                }
+            },
+        ]
         with mongodb_errors():
-            cursor = (
-                self._events.find({"job_id": {"$eq": job_id}, "seq": {"$gt": after}}).sort([("seq", 1)]).limit(limit)
-            )
-            return [event_from_document(document) for document in await cursor.to_list(limit)]
+            jobs = await (await aggregate(self._jobs, stages)).to_list(len(job_ids))
+        return {job["_id"]: [event_from_document(event) for event in job["events"]] for job in jobs}
 
     async def check_reaches(self, after: int) -> None:
         """Raise :class:`CursorExpired` when events behind ``after`` are no longer there."""

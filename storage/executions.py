@@ -1,12 +1,14 @@
-"""The history of a job: the runs that ended, newest first."""
+"""The history of jobs: the runs that ended, newest first."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from jobs.history import History
-from jobs.job import Execution, Tally
+from jobs.job import Tally
 from jobs.paging import Page
-from storage.client import Collection, Database
-from storage.documents import execution_from_document
+from storage.client import Collection, Database, aggregate
+from storage.documents import Document, execution_from_document
 from storage.errors import mongodb_errors
 from storage.filters import LIVING
 
@@ -16,28 +18,37 @@ class ExecutionReader:
 
     def __init__(self, database: Database) -> None:
         self._jobs: Collection = database["jobs"]
-        self._executions: Collection = database["executions"]
 
-    async def history(self, job_id: str, size: int, before: int | None) -> History | None:
-        """The newest ``size`` runs whose number is below ``before``; None when there is no such job."""
+    async def histories(self, job_ids: Sequence[str], size: int, before: int | None) -> Mapping[str, History]:
+        """Of each job that exists, by id: the newest ``size`` runs whose number is below ``before``. One query."""
+        below = {} if before is None else {"number": {"$lt": before}}
+        stages: list[Document] = [
+            {"$match": {"_id": {"$in": list(job_ids)}, **LIVING}},
+            # The job first: a run that leaves its outbox meanwhile is in the other collection by then.
+            {"$project": {"tally": 1, "outbox.execution": 1}},
+            {
+                "$lookup": {
+                    "from": "executions",
+                    "localField": "_id",
+                    "foreignField": "job_id",
+                    "pipeline": [{"$match": below}, {"$sort": {"number": -1}}, {"$limit": size + 1}],
+                    "as": "stored",
+                }
+            },
+        ]
         with mongodb_errors():
-            # The job first: a run that leaves its outbox meanwhile is in the collection by then.
-            job = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, {"tally": 1, "outbox.execution": 1})
-        if job is None:
-            return None
-        stored = {run.number: run for run in await self._stored(job_id, size + 1, before)}
-        pending = [execution_from_document(job_id, entry["execution"]) for entry in job["outbox"] if entry["execution"]]
-        known = {run.number: run for run in pending if before is None or run.number < before} | stored
-        newest = sorted(known.values(), key=lambda run: run.number, reverse=True)
-        tally = job["tally"]
-        return History(
-            job_id,
-            Tally(tally["completed"], tally["failed"], tally["cancelled"]),
-            Page(newest[:size], has_next=len(newest) > size, has_previous=before is not None),
-        )
+            documents = await (await aggregate(self._jobs, stages)).to_list(len(job_ids))
+        return {document["_id"]: _history(document, size, before) for document in documents}
 
-    async def _stored(self, job_id: str, limit: int, before: int | None) -> list[Execution]:
-        wanted = {"job_id": {"$eq": job_id}} | ({} if before is None else {"number": {"$lt": before}})
-        with mongodb_errors():
-            documents = await self._executions.find(wanted).sort([("number", -1)]).limit(limit).to_list(limit)
-        return [execution_from_document(job_id, document) for document in documents]
+
+def _history(job: Document, size: int, before: int | None) -> History:
+    waiting = [entry["execution"] for entry in job["outbox"] if entry["execution"]]
+    pending = [run for run in waiting if before is None or run["number"] < before]
+    known = {run["number"]: run for run in [*pending, *job["stored"]]}
+    newest = [execution_from_document(job["_id"], known[number]) for number in sorted(known, reverse=True)]
+    tally = job["tally"]
+    return History(
+        job["_id"],
+        Tally(tally["completed"], tally["failed"], tally["cancelled"]),
+        Page(newest[:size], has_next=len(newest) > size, has_previous=before is not None),
+    )

@@ -63,7 +63,11 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         # The second line of defence behind the promotion's compare-and-set: no occurrence of a recurring job is run twice.
         _unique([("job_id", UP), ("scheduled_for", UP)], {"recurring": True}),
     ],
-    "events": [IndexModel([("job_id", UP), ("seq", UP)], unique=True)],
+    "events": [
+        IndexModel([("job_id", UP), ("seq", UP)], unique=True),
+        # The events of one job behind a cursor, which is a feed number.
+        IndexModel([("job_id", UP), ("_id", UP)]),
+    ],
     "workers": [IndexModel([("heartbeat_at", UP)])],
 }
 

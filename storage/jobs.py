@@ -14,7 +14,7 @@ from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, Page, PageRequest, Position, job_position
-from storage.client import Collection, Database
+from storage.client import Collection, Database, aggregate
 from storage.documents import Document, job_from_document, now_of
 from storage.errors import mongodb_errors
 from storage.filters import LIVING, beyond, job_filter, sort_keys
@@ -64,9 +64,10 @@ class JobReader:
         forward = not request.backward
         start, name = (request.after, "after") if forward else (request.before, "before")
         position = None if start is None else job_position(start, order, name)
-        found = await self._slice(_bounded(conditions, order, request), order, position, request.size + 1, forward)
+        wanted = _bounded(conditions, order, request)
+        found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset)
         items, more = found[: request.size], len(found) > request.size
-        came_from = start is not None
+        came_from = start is not None or request.offset > 0
         if forward:
             return Page(items, has_next=more, has_previous=came_from)
         return Page(items[::-1], has_next=came_from, has_previous=more)
@@ -122,34 +123,31 @@ class JobReader:
             _WITH_NOW,
         ]
         with mongodb_errors():
-            documents = await (await _aggregate(self._jobs, stages)).to_list(limit)
+            documents = await (await aggregate(self._jobs, stages)).to_list(limit)
         now = now_of(documents[0]) if documents else None
         return now, [job_from_document(document) for document in documents]
 
     async def _slice(
-        self, wanted: list[Document], order: Order, position: Position | None, size: int, forward: bool
+        self, wanted: list[Document], order: Order, position: Position | None, size: int, forward: bool, skip: int
     ) -> list[Job]:
         keys = sort_keys(order, forward=forward)
         alternatives = [{}] if position is None else beyond(position, forward=forward)
         found: list[Job] = []
         for alternative in alternatives:
             if len(found) < size:
-                found += await self._list({"$and": [*wanted, alternative]}, sort=keys, limit=size - len(found))
+                both = {"$and": [*wanted, alternative]}
+                found += await self._list(both, sort=keys, limit=size - len(found), skip=skip)
         return found
 
-    async def _list(self, wanted: Document, *, limit: int, sort: list[tuple[str, int]] | None = None) -> list[Job]:
+    async def _list(
+        self, wanted: Document, *, limit: int, sort: list[tuple[str, int]] | None = None, skip: int = 0
+    ) -> list[Job]:
         if not limit:
             return []
         with mongodb_errors():
-            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort).limit(limit)
+            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
-
-
-async def _aggregate(collection: Collection, stages: list[Document]) -> Any:
-    """Motor answers the cursor, PyMongo's asyncio client a coroutine that gives it."""
-    cursor = collection.aggregate(stages)
-    return await cursor if hasattr(cursor, "__await__") else cursor
 
 
 def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:

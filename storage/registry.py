@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from pymongo import UpdateOne
 
 from jobs.dispatch import TaskTerms
 from jobs.times import MILLISECOND, to_milliseconds
+from jobs.workers import LiveWorker
 from storage.client import Collection, Database
 from storage.errors import mongodb_errors
 
@@ -81,12 +82,32 @@ class Registry:
         with mongodb_errors():
             await self._workers.delete_one({"_id": worker.id})
 
+    async def live_workers(self) -> list[LiveWorker]:
+        """The workers that were heard of lately, those that started first before the others."""
+        with mongodb_errors():
+            cursor = self._workers.find(_ALIVE).sort([("started_at", 1), ("_id", 1)]).limit(_MOST_WORKERS)
+            return [_live_worker(document) for document in await cursor.to_list(_MOST_WORKERS)]
+
     async def any_worker_lives(self) -> bool:
         """Whether some worker was heard of lately, by the database's clock."""
-        lately = {"$subtract": ["$$NOW", to_milliseconds(WORKER_ALIVE)]}
         with mongodb_errors():
-            found = await self._workers.find_one({"$expr": {"$gt": ["$heartbeat_at", lately]}}, {"_id": 1})
+            found = await self._workers.find_one(_ALIVE, {"_id": 1})
         return found is not None
+
+
+_MOST_WORKERS: Final = 1_000
+_ALIVE: Final = {"$expr": {"$gt": ["$heartbeat_at", {"$subtract": ["$$NOW", to_milliseconds(WORKER_ALIVE)]}]}}
+
+
+def _live_worker(document: Mapping[str, Any]) -> LiveWorker:
+    return LiveWorker(
+        id=document["_id"],
+        host=document["host"],
+        concurrency=document["concurrency"],
+        running=document["running"],
+        started_at=document["started_at"],
+        heartbeat_at=document["heartbeat_at"],
+    )
 
 
 def _task_fields(task: TaskCard) -> dict[str, object]:

@@ -156,18 +156,37 @@ async def test_the_loops_read_what_they_move_and_little_else(explained: Explaine
     await explained.check(most=10)
 
 
+def execution(number: int) -> dict[str, Any]:
+    run = {"number": number, "scheduled_for": NOW, "started_at": NOW, "completed_at": NOW, "status": "completed"}
+    more = {"attempts": 1, "error": None, "result": None, "worker": "w", "recurring": False}
+    job_id = f"job_{number % 50}"
+    return {**run, **more, "_id": f"{job_id}:{number}", "job_id": job_id}
+
+
+def event(number: int) -> dict[str, Any]:
+    job_id, seq = f"job_{number % 50}", number // 50 + 1
+    origin = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd", "tags": [], "recurring": False}
+    told = {"type": "job.started", "at": NOW, "actor": None, "reason": None, "status": "running", "error": None}
+    more = {"scheduled_at": NOW, "effective_at": NOW, "execution_count": 1, "idempotency_key": None}
+    return {**origin, **told, **more, "_id": number, "job_id": job_id, "seq": seq}
+
+
 async def test_the_log_and_the_histories_are_read_by_index(database: Database) -> None:
-    executions = [{"job_id": f"job_{n % 50}", "number": n, "recurring": False} for n in range(2000)]
-    await database["executions"].insert_many([{**run, "_id": f"{run['job_id']}:{run['number']}"} for run in executions])
-    await database["events"].insert_many([{"_id": n, "job_id": f"job_{n}", "seq": 1} for n in range(1, 2000)])
-    await database["jobs"].insert_one(document(1) | {"_id": "job_99"})
+    await database["executions"].insert_many([execution(number) for number in range(2000)])
+    await database["events"].insert_many([event(number) for number in range(1, 2001)])
+    ids = ["job_7", "job_8"]
+    await database["jobs"].insert_many([document(1) | {"_id": job_id} for job_id in ids])
     await database.command("profile", 2)
     log = EventLog(database)
-    assert await log.read(1999, 10) == []
-    assert await log.head() == 1999
+    assert [told.number for told in await log.read(1998, 10)] == [1999, 2000]
+    assert await log.head() == 2000
     await log.check_reaches(0)
-    assert await ExecutionReader(database).history("job_99", 10, None) is not None
+    deep = await log.of_jobs(ids, 1000, 3)
+    assert [told.number for told in deep["job_7"]] == [1007, 1057, 1107]
+    histories = await ExecutionReader(database).histories(ids, 2, 1000)
+    assert [run.number for run in histories["job_8"].page.items] == [958, 908]
     explained = Explained(database)
-    await explained.check(most=1, collection="events")
-    await explained.check(most=1, collection="executions")
+    for collection, most in (("events", 2), ("jobs", 2 + 2 * 3)):
+        # A lookup is accounted for where it begins: two jobs, and three documents that belong to each.
+        await explained.check(most=most, collection=collection)
     await database.command("profile", 0)

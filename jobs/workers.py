@@ -1,0 +1,20 @@
+"""The processes that run jobs, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorker:
+    """A worker that was heard of lately."""
+
+    id: str
+    host: str
+    concurrency: int
+    """Runs that it takes at a time."""
+    running: int
+    """Runs that it was at when it was last heard of."""
+    started_at: datetime
+    heartbeat_at: datetime

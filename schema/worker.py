@@ -1,0 +1,31 @@
+"""The processes that run jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from jobs.workers import LiveWorker
+
+
+@strawberry.type(description="A process that runs jobs, and was heard of in the last 15 seconds.")
+class Worker:
+    id: strawberry.ID = strawberry.field(description="Its own: a restarted worker is another one.")
+    started_at: datetime = strawberry.field(description="When it began.")
+    heartbeat_at: datetime = strawberry.field(description="When it was last heard of.")
+    running: int = strawberry.field(description="How many runs it was at then.")
+    concurrency: int = strawberry.field(description="How many runs it takes at a time.")
+    host: str = strawberry.field(description="The machine that it is on.")
+
+    @classmethod
+    def from_domain(cls, worker: LiveWorker) -> Self:
+        return cls(
+            id=strawberry.ID(worker.id),
+            started_at=worker.started_at,
+            heartbeat_at=worker.heartbeat_at,
+            running=worker.running,
+            concurrency=worker.concurrency,
+            host=worker.host,
+        )
