@@ -24,7 +24,7 @@ from storage.indexes import create_indexes
 from storage.jobs import JobReader
 from storage.leases import Lease
 from storage.outbox import Outbox
-from storage.redis import close_redis, open_redis_lazily, ping_redis
+from storage.redis import close_redis, connect_redis, ping_redis
 from storage.registry import Registry
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
@@ -70,7 +70,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await check_server(client)
         database = open_database(client, settings.database)
         await create_indexes(database)
-        redis = open_redis_lazily(redis_url, settings.database)
+        redis = connect_redis(redis_url, settings.database)
         stack.push_async_callback(close_redis, redis)
         signals = Signals(redis, settings.database)
         stack.push_async_callback(signals.close)

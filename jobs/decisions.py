@@ -133,15 +133,19 @@ def _next_attempt(run: Run) -> Run:
 def _end_run(
     job: Job, run: Run, action: Action, *, now: datetime, result: JsonValue, error: JobError | None
 ) -> Decision:
-    after = _what_follows(job, run, now)
-    ended = Decision(action, _terminal(action), result=result, error=error, reason=_overlapped(after.skipped))
-    if after.next_run_at is None:
-        return ended
     if job.paused is not None:
-        # What comes due while a job is paused is nobody's to skip: it was never to run.
-        return replace(ended, status=JobStatus.PAUSED, reason=None)
-    return replace(
-        ended, status=JobStatus.SCHEDULED, next_run_at=after.next_run_at, catch_up_until=after.catch_up_until
+        # What comes due from now on is nobody's to skip: it is not to run.
+        status = _terminal(action) if _is_last(job, run) else JobStatus.PAUSED
+        return Decision(action, status, result=result, error=error)
+    after = _what_follows(job, run, now)
+    return Decision(
+        action,
+        _terminal(action) if after.next_run_at is None else JobStatus.SCHEDULED,
+        next_run_at=after.next_run_at,
+        catch_up_until=after.catch_up_until,
+        result=result,
+        error=error,
+        reason=_overlapped(after.skipped),
     )
 
 
@@ -149,12 +153,20 @@ def _terminal(action: Action) -> JobStatus:
     return JobStatus.COMPLETED if action is Action.COMPLETE else JobStatus.FAILED
 
 
+def _is_last(job: Job, run: Run) -> bool:
+    if job.recurrence is None:
+        return True
+    limit = job.recurrence.max_executions
+    return limit is not None and run.number >= limit
+
+
 def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
+    # While a run goes on, the job's next instant is that behind it by the rule that holds, however lately it was changed.
     if job.recurrence is None:
         return AfterRun(None, 0, None)
     return decide_after_run(
         job.recurrence,
-        scheduled_for=run.scheduled_for,
+        candidate=job.next_run_at,
         now=now,
         executions_taken=run.number,
         catch_up_until=job.catch_up_until,

@@ -31,6 +31,8 @@ class Run:
     expiries: int
     """Leases that ran out. A lost worker spends no retry, but three of them fail the run."""
     scheduled_for: datetime
+    begun: int = 0
+    """Attempts that a worker has begun."""
     started_at: datetime | None = None
     token: str | None = None
     worker: str | None = None

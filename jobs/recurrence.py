@@ -159,19 +159,20 @@ def decide_due(
 def decide_after_run(
     recurrence: Recurrence,
     *,
-    scheduled_for: datetime,
+    candidate: datetime | None,
     now: datetime,
     executions_taken: int,
     catch_up_until: datetime | None,
 ) -> AfterRun:
-    """When the job is due again, now that the run of the occurrence ``scheduled_for`` has ended.
+    """When the job is due again, now that a run has ended: ``candidate`` is the occurrence behind it, if there is one.
 
     ``executions_taken`` counts the runs up to and including this one.
     """
-    candidate = _next_unless_last(recurrence, scheduled_for, executions_taken)
-    if candidate is None or candidate > now or _within(candidate, catch_up_until):
+    if candidate is None or _exhausted(recurrence, executions_taken) or _is_after(candidate, recurrence.end_date):
+        return AfterRun(None, 0, None)
+    if candidate > now or _within(candidate, catch_up_until):
         return AfterRun(candidate, 0, _still(catch_up_until, candidate))
-    overlapped = _count(recurrence, scheduled_for, now, COUNT_CAP + 1)
+    overlapped = _count(recurrence, candidate - _TICK, now, COUNT_CAP + 1)
     if recurrence.overlap is Overlap.SKIP:
         return AfterRun(next_after(recurrence, now), min(overlapped, COUNT_CAP), None)
     # It was promised to run right after, so it must not be judged as missed when it is taken up:

@@ -98,8 +98,11 @@ def _move(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
 def _replan(job: Job, recurrence: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
     revised, waiting = _revised(recurrence, spec, now), _waiting(job)
     following = _first(revised, spec, now, path) if _left(job, revised, path) else None
-    # A retry that waits is of a run under the old rule: it comes when it was to come.
-    return _rescheduled(job, revised, following if waiting is None else job.next_run_at or now)
+    if waiting is None:
+        return _rescheduled(job, revised, following)
+    # A run that has begun is one of the old rule: its retry comes when it was to come, and at once if it waits for a worker.
+    due_at = job.next_run_at if job.status is JobStatus.SCHEDULED else None
+    return _rescheduled(job, revised, due_at or now)
 
 
 def _first(revised: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> datetime:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from jobs.errors import StoreUnavailable, SubscriberTooSlow
 from jobs.feed import JobEvent, feed_cursor
 from jobs.filters import EventFilter
+from storage.cancelling import end_task
 from storage.events import EventLog
 from storage.signals import Topic
 from storage.wakeups import Wakeups
@@ -24,6 +25,7 @@ BUFFER: Final = 1_000
 _BATCH: Final = 500
 _POLL_EVERY: Final = 1.0
 _AFTER_FAILURE: Final = 0.5
+_AFTER_DEFECT: Final = 5.0
 
 
 class Subscriber:
@@ -34,6 +36,7 @@ class Subscriber:
         self.position = position
         self._buffer: deque[JobEvent] = deque()
         self._overflowed = False
+        self._failure: Exception | None = None
         self._news = asyncio.Event()
 
     def offer(self, events: Iterable[JobEvent]) -> None:
@@ -49,9 +52,16 @@ class Subscriber:
                 self._buffer.append(event)
         self._news.set()
 
+    def fail(self, error: Exception) -> None:
+        """What comes next cannot be told: have the listener know, rather than wait for ever."""
+        self._failure = error
+        self._news.set()
+
     async def next(self) -> JobEvent:
         """Wait for the next event. Raises :class:`SubscriberTooSlow` once the buffer has overflowed and is used up."""
         while not self._buffer:
+            if self._failure is not None:
+                raise self._failure
             if self._overflowed:
                 raise SubscriberTooSlow(feed_cursor(self.position))
             self._news.clear()
@@ -78,10 +88,7 @@ class EventHub:
         self._tail = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
-        if self._tail is not None:
-            self._tail.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._tail
+        await end_task(self._tail)
 
     @asynccontextmanager
     async def subscribe(self, wanted: EventFilter, position: int) -> AsyncIterator[Subscriber]:
@@ -101,6 +108,11 @@ class EventHub:
             except StoreUnavailable as error:
                 logger.warning("following the event log: %s", error)
                 await asyncio.sleep(_AFTER_FAILURE)
+            except Exception as error:  # a defect; the tail goes on all the same, for those who come after
+                logger.exception("following the event log")
+                for subscriber in self._subscribers:
+                    subscriber.fail(error)
+                await asyncio.sleep(_AFTER_DEFECT)
             await self._wakeups.wait(Topic.FEED, _POLL_EVERY)
 
     async def _hand_out(self) -> bool:

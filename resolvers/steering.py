@@ -106,7 +106,9 @@ async def _change(
         job, verdict = await _judged(services, action, job_id)
         if verdict is Verdict.SAME:
             return job
-        changed = await services.writer.change(job, decide(job, services.clock.now()), actor=principal.name)
+        # Not before the job's last change, by whosever clock: an occurrence that was taken must not be found again.
+        now = max(services.clock.now(), job.updated_at)
+        changed = await services.writer.change(job, decide(job, now), actor=principal.name)
         if changed is not None:
             waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
             services.signals.wake(Topic.OUTBOX, waits_for)

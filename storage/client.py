@@ -78,7 +78,8 @@ async def aggregate(collection: Collection, stages: list[dict[str, Any]]) -> Any
 
 def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
     """A blocking client, for the thread whose heartbeats must not depend on the event loop; it gives up after the timeout."""
-    timeouts = {**_TIMEOUTS, "serverSelectionTimeoutMS": timeout_ms, "socketTimeoutMS": timeout_ms}
+    limits = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
+    timeouts = {**_TIMEOUTS, **dict.fromkeys(limits, timeout_ms)}
     with mongodb_errors():
         return MongoClient(url, maxPoolSize=2, **timeouts)
 

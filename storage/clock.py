@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Final
 
 from jobs.errors import StoreUnavailable
 from jobs.times import truncate
 from storage.client import Database
 from storage.errors import mongodb_errors
+
+_LONG: Final = 0.1
+_OLD: Final = 120.0
 
 
 class DatabaseClock:
@@ -24,12 +28,18 @@ class DatabaseClock:
         self._monotonic = 0.0
 
     async def synchronise(self) -> None:
-        """Ask the database. Raises ``StoreUnavailable``."""
+        """Ask the database. Raises ``StoreUnavailable``.
+
+        An answer that took long says little of what time it is now: it counts only if the last good one is too old.
+        """
         before = time.monotonic()
         with mongodb_errors():
             hello = await self._database.command("hello", codec_options=self._database.codec_options)
+        after = time.monotonic()
+        if self._at is not None and after - before > _LONG and after - self._monotonic < _OLD:
+            return
         # The answer was written at some time in between; the middle halves the error.
-        self._monotonic = (before + time.monotonic()) / 2
+        self._monotonic = (before + after) / 2
         self._at = hello["localTime"]
 
     def now(self) -> datetime:

@@ -7,29 +7,24 @@ from contextlib import contextmanager
 from typing import Final
 
 from pymongo.errors import (
-    AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
+    ConnectionFailure,
+    CursorNotFound,
     ExecutionTimeout,
-    NetworkTimeout,
-    NotPrimaryError,
-    ServerSelectionTimeoutError,
+    OperationFailure,
+    PyMongoError,
     WriteConcernError,
-    WTimeoutError,
 )
 from redis.exceptions import RedisError
 
 from jobs.errors import JobgateError, StoreUnavailable
 
-MONGODB_AWAY: Final = (
-    AutoReconnect,
-    ExecutionTimeout,
-    NetworkTimeout,
-    NotPrimaryError,
-    ServerSelectionTimeoutError,
-    WriteConcernError,
-    WTimeoutError,
-)
-"""MongoDB could not be reached, or did not answer in time. Whether a write took place is unknown."""
+_AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)
+
+# What a server answers that is stopping, not primary any more, or cannot reach another: the driver's specification of
+# retryable writes lists these, and mongos passes some of them on without a label.
+_PASSING: Final = frozenset({6, 7, 64, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13435, 13436})
 
 REDIS_AWAY: Final = (RedisError, OSError, TimeoutError)
 
@@ -40,10 +35,24 @@ class UnsupportedStore(JobgateError):
 
 @contextmanager
 def mongodb_errors() -> Iterator[None]:
-    """Raise :class:`StoreUnavailable` for what the driver raises when MongoDB is away."""
+    """Raise :class:`StoreUnavailable` for what the driver raises when MongoDB is away, or has not answered in time.
+
+    Whether a write took place is unknown then, also when a majority has not confirmed it.
+    """
     try:
         yield
-    except MONGODB_AWAY as error:
-        raise StoreUnavailable("MongoDB", type(error).__name__) from error
     except ConfigurationError as error:
         raise UnsupportedStore(f"MONGODB_URL: {error}") from error
+    except PyMongoError as error:
+        if not _is_away(error):
+            raise
+        raise StoreUnavailable("MongoDB", type(error).__name__) from error
+
+
+def _is_away(error: PyMongoError) -> bool:
+    if isinstance(error, BulkWriteError):
+        # Even if other writes of the batch failed for reasons of their own: of none is it known that a majority has it.
+        return bool(error.details["writeConcernErrors"])
+    if isinstance(error, _AWAY) or error.has_error_label("RetryableWriteError"):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _PASSING

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import ASCENDING as UP
 from pymongo import DESCENDING as DOWN
 from pymongo import IndexModel
+from pymongo.errors import OperationFailure
 
 from jobs.lifecycle import JobStatus
 from jobs.paging import OrderField
-from storage.client import Database
+from storage.client import Collection, Database
 from storage.errors import mongodb_errors
 
 IS_RECURRING: Final[Mapping[str, Any]] = {"recurrence.kind": {"$exists": True}}
@@ -43,7 +44,11 @@ def _job_indexes() -> list[IndexModel]:
         _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
         _partial([("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
         _partial([("run.lease_until", UP)], {"status": JobStatus.RUNNING.value}, "leases"),
-        _partial([("priority", DOWN), ("scheduled_at", UP)], {"status": JobStatus.QUEUED.value}, "backlog"),
+        _partial(
+            [("namespace", UP), ("task", UP), ("priority", DOWN), ("scheduled_at", UP)],
+            {"status": JobStatus.QUEUED.value},
+            "backlog",
+        ),
         _partial([("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
     ]
 
@@ -68,12 +73,33 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         # The events of one job behind a cursor, which is a feed number.
         IndexModel([("job_id", UP), ("_id", UP)]),
     ],
-    "workers": [IndexModel([("heartbeat_at", UP)])],
+    # Those that were killed have not signed out.
+    "workers": [IndexModel([("heartbeat_at", UP)], expireAfterSeconds=3600)],
 }
 
 
 async def create_indexes(database: Database) -> None:
-    """Create what is missing. Safe to run from many processes at once."""
+    """Create what is missing, and anew what was defined otherwise before. Safe to run from many processes at once."""
     with mongodb_errors():
         for collection, indexes in INDEXES.items():
-            await database[collection].create_indexes(indexes)
+            try:
+                await database[collection].create_indexes(indexes)
+            except OperationFailure as error:
+                if error.code not in _DEFINED_OTHERWISE:
+                    raise
+                await _redefine(database[collection], indexes)
+
+
+async def _redefine(collection: Collection, indexes: Sequence[IndexModel]) -> None:
+    for index in indexes:
+        try:
+            await collection.create_indexes([index])
+        except OperationFailure as error:
+            if error.code not in _DEFINED_OTHERWISE:
+                raise
+            await collection.drop_index(index.document["name"])
+            await collection.create_indexes([index])
+
+
+_DEFINED_OTHERWISE: Final = (85, 86)
+"""IndexOptionsConflict, IndexKeySpecsConflict."""

@@ -10,7 +10,7 @@ from pymongo import UpdateOne
 from jobs.decisions import Decision
 from jobs.dispatch import dispatch_events
 from jobs.job import Job, Run
-from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.lifecycle import RULES, TERMINAL, Action, JobStatus
 from jobs.promotion import Promotion
 from jobs.times import to_milliseconds
 from storage.documents import Document, error_to_document, job_to_document, run_to_document
@@ -58,11 +58,16 @@ class NewJob:
     nudged: bool
 
 
-def finish_update(finish: Finish) -> Pipeline:
-    """The update that ends an attempt: the run goes on, waits for its retry, or is over."""
+def finish_update(finish: Finish, *, confirmed: bool = True) -> Pipeline:
+    """The update that ends an attempt: the run goes on, waits for its retry, or is over.
+
+    ``confirmed``: it is the attempt's own worker that writes, and will look whether it was this that ended it.
+    """
     decision = finish.decision
     event = RULES[decision.action].event
-    values: dict[str, object] = {"status": decision.status.value, "last_token": finish.token}
+    values: dict[str, object] = {"status": decision.status.value}
+    if confirmed:
+        values["last_token"] = finish.token
     if decision.action is Action.RELEASE:
         return transition({**values, "run": _run_value(decision.run)}, [event], reason=decision.reason)
     values |= {
@@ -76,6 +81,8 @@ def finish_update(finish: Finish) -> Pipeline:
         values["retry_count"] = Expression({"$add": ["$retry_count", 1]})
         return transition(values, [event], reason=decision.reason)
     values |= {"result": decision.result, "completed_at": NOW}
+    if decision.status in TERMINAL:
+        values["paused"] = None
     return transition(values, [event], reason=decision.reason, ended=_ended(decision))
 
 
@@ -117,6 +124,7 @@ def claim_update(claim: Claim) -> Pipeline:
         "worker": {"$literal": claim.worker},
         "lease_until": {"$add": ["$$NOW", to_milliseconds(claim.lease)]},
         "started_at": started_at,
+        "begun": "$run.attempt",
     }
     return transition(
         {

@@ -103,14 +103,18 @@ class JobReader:
             )
         return None if document is None else document["next_run_at"]
 
-    async def backlog(self, limit: int, *, patience_ms: int) -> list[RunRef]:
-        """Queued runs without a nudge in the last ``patience_ms``, the most urgent first."""
+    async def backlog(self, tasks: Sequence[tuple[str, str]], limit: int, *, patience_ms: int) -> list[RunRef]:
+        """Queued runs of these tasks (namespace, name) without a nudge in the last ``patience_ms``, the most urgent first."""
+        if not tasks:
+            return []
         longest_ago = {"$subtract": ["$$NOW", patience_ms]}
         # A run that was never nudged compares as the oldest of all: null sorts before dates.
-        waiting = {"$expr": {"$lt": ["$run.nudged_at", longest_ago]}}
+        waiting = {"status": JobStatus.QUEUED.value, "$expr": {"$lt": ["$run.nudged_at", longest_ago]}}
+        # One range of the index a task, merged in the order of urgency: what others have to run is not even looked at.
+        wanted = {"$or": [{"namespace": namespace, "task": task, **waiting} for namespace, task in tasks]}
         fields = {"run.number": 1, "run.attempt": 1, "run.nudges": 1, "namespace": 1, "task": 1, "priority": 1}
         with mongodb_errors():
-            cursor = self._jobs.find({"status": JobStatus.QUEUED.value, **waiting}, fields)
+            cursor = self._jobs.find(wanted, fields)
             documents = await cursor.sort([("priority", -1), ("scheduled_at", 1)]).limit(limit).to_list(limit)
         return [_next_nudge(document) for document in documents]
 

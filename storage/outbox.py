@@ -6,6 +6,7 @@ before the job forgets about it, and both are recognised when they are moved a s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from jobs.feed import JobEvent
 from storage.client import Collection, Database
 from storage.documents import Document, event_from_document
 from storage.errors import mongodb_errors
+
+logger = logging.getLogger("jobgate.outbox")
 
 _ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
 _FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key", "deleted_at"), 1)
@@ -55,7 +58,10 @@ class Outbox:
         if not jobs:
             return []
         await self._record_executions(jobs)
-        appended = await self._append(_in_order(jobs))
+        events = _in_order(jobs)
+        appended = await self._append(events)
+        if len(appended) < len(events):
+            await self._forget_executions_of_gone(jobs)
         await self._empty([job for job in jobs if not job["deleted_at"]])
         await self._bury([job["_id"] for job in jobs if job["deleted_at"]])
         return [event_from_document(event) for event in appended]
@@ -68,8 +74,11 @@ class Outbox:
             UpdateOne({"_id": f"{job['_id']}:{run['number']}"}, {"$setOnInsert": _record(job, run)}, upsert=True)
             for job, run in ended
         ]
-        with mongodb_errors():
-            await self._executions.bulk_write(writes, ordered=False)
+        try:
+            with mongodb_errors():
+                await self._executions.bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            _tell_of_doubles(error)
 
     async def _append(self, events: list[Document]) -> list[Document]:
         while events:
@@ -98,6 +107,13 @@ class Outbox:
             )
             known = {(event["job_id"], event["seq"]) for event in await cursor.to_list(len(events))}
         return [event for event in events if (event["job_id"], event["seq"]) not in known]
+
+    async def _forget_executions_of_gone(self, jobs: Sequence[Document]) -> None:
+        """Another relay had all this before: it may also have removed a job whose runs have just been recorded anew."""
+        ids = [job["_id"] for job in jobs]
+        with mongodb_errors():
+            there = {job["_id"] async for job in self._jobs.find({"_id": {"$in": ids}}, {"_id": 1})}
+            await self._executions.delete_many({"job_id": {"$in": [one for one in ids if one not in there]}})
 
     async def _bury(self, job_ids: Sequence[str]) -> None:
         """Remove deleted jobs with their history. Nothing can have happened to them since: nothing moves a tombstone."""
@@ -146,6 +162,16 @@ def _event(job: Document, entry: Mapping[str, Any]) -> Document:
 
 def _record(job: Document, run: Mapping[str, Any]) -> Document:
     return {"job_id": job["_id"], "recurring": bool(job.get("recurrence")), **run}
+
+
+def _tell_of_doubles(error: BulkWriteError) -> None:
+    """An occurrence was run twice. It cannot be undone, and what comes after it must not wait for ever."""
+    for failure in error.details["writeErrors"]:
+        if failure["code"] != _DUPLICATE_KEY:
+            raise error
+        logger.error(
+            "a run is not in the history, since another one is there for its occurrence: %s", failure["errmsg"]
+        )
 
 
 def _check_not_deposed(error: BulkWriteError) -> None:

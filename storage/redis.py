@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgpack
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -25,7 +24,9 @@ _WORTH_RETRYING: Final[list[type[Exception]]] = [RedisConnectionError, RedisTime
 
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
-_SCHEMES_REFUSED: Final = "REDIS_URL must start with redis://, rediss:// or unix://"
+
+_ANSWER_SECONDS: Final = 2.0
+"""How long Redis may be silent: without a limit, a host that has vanished holds a caller up for a quarter of an hour."""
 
 
 def queue_name(database: str) -> str:
@@ -48,42 +49,34 @@ def unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, raw=False)
 
 
-def redis_settings(url: str, *, patient: bool) -> RedisSettings:
-    """Settings for ``url``. ``patient``: reconnect for as long as it takes, as a worker does; a gateway gives up at once."""
-    if urlsplit(url).scheme not in _SCHEMES:
-        raise UnsupportedStore(_SCHEMES_REFUSED)
-    settings = RedisSettings.from_dsn(url)
-    if not patient:
-        return replace(settings, conn_retries=0, conn_timeout=1)
-    backoff = ExponentialBackoff(cap=1.0, base=0.05)
-    # arq's first connection has a loop of its own; 10 000 tries a second apart are hours.
-    return replace(
-        settings, retry=Retry(backoff, retries=-1), retry_on_error=_WORTH_RETRYING, conn_retries=10_000, conn_timeout=2
-    )
+def connect_redis(url: str, database: str, *, patient: bool = False) -> ArqRedis:
+    """A pool that connects when it is first used. Raises :class:`UnsupportedStore`.
 
-
-def open_redis_lazily(url: str, database: str) -> ArqRedis:
-    """A pool that connects when it is first used, for a process that has to live while Redis is away."""
+    ``patient``: try again for as long as it takes, as a worker does that waits for nudges; otherwise once more only, since
+    after a restart of Redis the connections of the pool turn out to be dead when they are used.
+    """
     if urlsplit(url).scheme not in _SCHEMES:
-        raise UnsupportedStore(_SCHEMES_REFUSED)
-    # One more try: after a restart of Redis the connections of the pool turn out to be dead when they are used.
+        raise UnsupportedStore("REDIS_URL must start with redis://, rediss:// or unix://")
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=-1) if patient else Retry(NoBackoff(), retries=1)
     pool = ConnectionPool.from_url(
-        url, socket_connect_timeout=1, retry=Retry(NoBackoff(), retries=1), retry_on_error=_WORTH_RETRYING
+        url,
+        socket_connect_timeout=_ANSWER_SECONDS,
+        socket_timeout=_ANSWER_SECONDS,
+        retry=retry,
+        retry_on_error=_WORTH_RETRYING,
     )
     return ArqRedis(pool, job_serializer=pack, job_deserializer=unpack, default_queue_name=queue_name(database))
 
 
 async def open_redis(url: str, database: str, *, patient: bool = False) -> ArqRedis:
-    """A connected pool. Raises ``StoreUnavailable``."""
+    """A pool that has connected. Raises ``StoreUnavailable``, :class:`UnsupportedStore`."""
+    redis = connect_redis(url, database, patient=patient)
     try:
-        return await create_pool(
-            redis_settings(url, patient=patient),
-            job_serializer=pack,
-            job_deserializer=unpack,
-            default_queue_name=queue_name(database),
-        )
-    except REDIS_AWAY as error:
-        raise StoreUnavailable("Redis", type(error).__name__) from error
+        await ping_redis(redis)
+    except StoreUnavailable:
+        await close_redis(redis)
+        raise
+    return redis
 
 
 async def ping_redis(redis: ArqRedis) -> None:

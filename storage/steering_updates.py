@@ -13,7 +13,11 @@ from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
 
 _STEER = Expression({"$add": ["$steered", 1]})
 _RUNS = {"$eq": ["$status", JobStatus.RUNNING.value]}
-_PAUSED_ERROR = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
+_CLOSES = {"$and": [{"$gt": ["$run.started_at", None]}, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
+"""Whether there is a run that has begun and waits for its next attempt: pausing closes it."""
+
+_INTERRUPTED = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
+_CLOSING_ERROR = {"$cond": [{"$gt": ["$run.failures", 0]}, "$last_error", _INTERRUPTED]}
 
 
 def steerable(action: Action) -> Document:
@@ -46,10 +50,12 @@ def pause_update(actor: str | None, reason: str | None) -> Pipeline:
         "catch_up_until": None,
         "paused": _note(actor, reason),
         "run": Expression({"$cond": [_RUNS, "$run", None]}),
+        "completed_at": Expression({"$cond": [_CLOSES, "$$NOW", "$completed_at"]}),
+        "last_error": Expression({"$cond": [_CLOSES, _CLOSING_ERROR, "$last_error"]}),
+        "result": Expression({"$cond": [_CLOSES, None, "$result"]}),
         "steered": _STEER,
     }
-    error = Expression({"$ifNull": ["$last_error", _PAUSED_ERROR]})
-    ended = EndedRun(JobStatus.FAILED, error, unless_running=True)
+    ended = EndedRun(JobStatus.FAILED, Expression(_CLOSING_ERROR), unless_running=True)
     return transition(values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended)
 
 
@@ -76,7 +82,7 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
     }
     if change.status is not JobStatus.RUNNING:
         values["run"] = None if change.run is None else run_to_document(change.run)
-    if change.action is Action.RESUME:
+    if change.action in (Action.RESUME, Action.RETRY):
         values["paused"] = None
     if change.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW

@@ -121,7 +121,7 @@ class JobWriter:
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
         finish = Finish(job.id, job.run.token, decision, job.steered)
         with mongodb_errors():
-            result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish))
+            result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish, confirmed=False))
         return bool(result.matched_count)
 
     async def mark_nudged(self, refs: Sequence[RunRef]) -> None:

@@ -105,7 +105,7 @@ def _execution(ended: EndedRun) -> dict[str, Any]:
         "started_at": "$run.started_at",
         "completed_at": "$$NOW",
         "status": ended.status.value,
-        "attempts": "$run.attempt",
+        "attempts": "$run.begun",
         "error": ended.error.value if isinstance(ended.error, Expression) else {"$literal": ended.error},
         "result": {"$literal": ended.result},
         "worker": "$run.worker",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 from arq.connections import ArqRedis
 
+from storage.cancelling import end_task
 from storage.errors import REDIS_AWAY
 from storage.redis import channel_name
 from storage.signals import Topic
@@ -17,6 +17,9 @@ from storage.signals import Topic
 logger = logging.getLogger("jobgate.wakeups")
 
 _RECONNECT_AFTER: Final = 0.2
+_SILENCE_SECONDS: Final = 5.0
+_SILENCES_ALLOWED: Final = 2
+"""After one, Redis is asked whether it is still there; after another one it is not."""
 
 
 class Wakeups:
@@ -32,10 +35,7 @@ class Wakeups:
         self._listener = asyncio.create_task(self._listen_for_ever())
 
     async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listener
+        await end_task(self._listener)
 
     def wake(self, topic: Topic) -> None:
         """The same as if a wake-up had come from Redis."""
@@ -63,6 +63,12 @@ class Wakeups:
     async def _listen(self) -> None:
         async with self._redis.pubsub() as subscription:
             await subscription.subscribe(*self._channels)
-            async for message in subscription.listen():
-                # The answer to the subscription itself counts too: what came before it may have been missed.
-                self._events[self._channels[message["channel"]]].set()
+            silent = 0
+            while silent < _SILENCES_ALLOWED:
+                message = await subscription.get_message(timeout=_SILENCE_SECONDS)
+                silent = 0 if message else silent + 1
+                if message is None:
+                    await subscription.ping()
+                elif message["channel"] in self._channels:
+                    # The answer to the subscription itself counts too: what came before it may have been missed.
+                    self._events[self._channels[message["channel"]]].set()

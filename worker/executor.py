@@ -13,7 +13,8 @@ from functools import partial
 from random import random
 from typing import Any, Final
 
-from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, decide
+from jobs.cron import CronError
+from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, Succeeded, decide
 from jobs.errors import StoreUnavailable
 from jobs.job import Job, JobError, Run
 from jobs.lifecycle import Action, JobStatus
@@ -52,6 +53,8 @@ class Writes:
     progress: Batcher[Progress, None]
     find: Callable[[str], Awaitable[Job | None]]
     """Reads a job again, when a caller has changed it during its run."""
+    pause: Callable[[Job, CronError], Awaitable[None]]
+    """Has a job rest whose schedule can no longer be followed."""
 
 
 class Executor:
@@ -104,18 +107,29 @@ class Executor:
 
     async def _claim(self, ref: RunRef) -> Attempt | None:
         claim = Claim(ref, self._terms.worker, secrets.token_hex(16), self._terms.lease)
+        held_until = time.monotonic() + self._terms.lease.total_seconds()
         try:
             job = await self._writes.claims.submit(claim)
         except StoreUnavailable as error:
-            # If the claim was written after all, nobody works on it until its lease has run out.
             logger.warning("claiming %s: %s", ref.job_id, error)
-            return None
+            job = await self._read_back(claim, held_until)
         if job is None or job.run is None:
             return None
-        attempt = Attempt(job, job.run, claim.token, self._terms.lease)
+        attempt = Attempt(job, job.run, claim.token, held_until)
         self._running.add(attempt)
         self._signals.wake(Topic.OUTBOX)
         return attempt
+
+    async def _read_back(self, claim: Claim, until: float) -> Job | None:
+        """The claim may have been written all the same: a run that nobody works on would cost it an attempt."""
+        while time.monotonic() < until:
+            try:
+                job = await self._writes.find(claim.ref.job_id)
+            except StoreUnavailable:
+                await asyncio.sleep(_RETRY_WRITE_AFTER)
+                continue
+            return job if job is not None and job.run is not None and job.run.token == claim.token else None
+        return None
 
     async def _execute(self, attempt: Attempt) -> None:
         try:
@@ -142,6 +156,8 @@ class Executor:
                 return handler.result()
             reason = attempt.stop_reason or CancelReason.TIMEOUT
             obeyed = handler.done() or await self._stop(handler, context, reason)
+            if reason is CancelReason.SHUTDOWN and obeyed and _has_succeeded(handler):
+                return handler.result()
             return _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
         finally:
             context.close()
@@ -175,13 +191,16 @@ class Executor:
         """The handler's work is done: its outcome is worth waiting for the database, for as long as that takes."""
         job: Job | None = attempt.job
         while job is not None:
-            decision = self._decide(job, attempt.run, outcome)
             try:
+                decision = self._decide(job, attempt.run, outcome)
                 if await self._writes.finishes.submit(Finish(job.id, attempt.token, decision, job.steered)):
                     self._announce(decision)
                     return
                 break
             except Steered:
+                job = await self._reread(job.id)
+            except CronError as error:
+                await self._pause(job, error)
                 job = await self._reread(job.id)
             except WriteRefused as error:
                 if outcome == (refusal := _refused(error)):
@@ -191,6 +210,13 @@ class Executor:
                 logger.warning("writing the outcome of %s: %s", attempt.job.id, error)
                 await asyncio.sleep(_RETRY_WRITE_AFTER)
         logger.warning("run %s of %s: its result came too late and was discarded", attempt.run.number, attempt.job.id)
+
+    async def _pause(self, job: Job, error: CronError) -> None:
+        try:
+            await self._writes.pause(job, error)
+        except StoreUnavailable as away:
+            logger.warning("pausing %s: %s", job.id, away)
+            await asyncio.sleep(_RETRY_WRITE_AFTER)
 
     async def _reread(self, job_id: str) -> Job | None:
         while True:
@@ -233,6 +259,11 @@ class Executor:
 
 def _refused(error: WriteRefused) -> Failed:
     return Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
+
+
+def _has_succeeded(handler: asyncio.Future[Verdict]) -> bool:
+    """Whether a synchronous handler came to its end in its last seconds. An asynchronous one was interrupted."""
+    return not isinstance(handler, asyncio.Task) and isinstance(handler.result(), Succeeded)
 
 
 def _is_overdue(timeout: timedelta | None, elapsed: float) -> bool:

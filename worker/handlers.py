@@ -77,8 +77,15 @@ def judge_result(result: object) -> Verdict:
 def judge_error(error: BaseException) -> Failed:
     """What an exception means: a ``TaskError`` has its own code, any other the name of its class."""
     code = error.code if isinstance(error, TaskError) else type(error).__name__
-    message = error.message if isinstance(error, TaskError) else str(error)
-    return Failed(JobError(code[:_MAX_CODE], _storable(message or type(error).__name__)))
+    return Failed(JobError(code[:_MAX_CODE], _storable(_message(error) or type(error).__name__)))
+
+
+def _message(error: BaseException) -> str:
+    """What the exception says, unless saying it fails as well: it is a handler's own code that is run here."""
+    try:
+        return str(error.message if isinstance(error, TaskError) else error)
+    except Exception:
+        return ""
 
 
 def _storable(text: str) -> str:

@@ -21,7 +21,8 @@ class Heart:
     """Beats three times a lease, and at once when it is poked. What it finds lost is stopped.
 
     When the database does not answer, an attempt whose lease is running out by this process's own clock is stopped as
-    well: by then another worker may have been given the run.
+    well: by then another worker may have been given the run. The event loop sees to that, since the thread may be stuck
+    in a call that is not answered.
     """
 
     def __init__(self, keeper: LeaseKeeper, running: Running, lease: timedelta) -> None:
@@ -31,11 +32,13 @@ class Heart:
         self._poked = threading.Event()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._fence: asyncio.Task[None] | None = None
         self._every = lease.total_seconds() / 3
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._fence = asyncio.create_task(self._fence_for_ever(), name="fence")
         self._thread.start()
 
     def poke(self) -> None:
@@ -44,6 +47,8 @@ class Heart:
 
     async def stop(self) -> None:
         self._stopping = True
+        if self._fence is not None:
+            self._fence.cancel()
         self._poked.set()
         await asyncio.to_thread(self._thread.join, 5)
         self._keeper.close()
@@ -69,7 +74,6 @@ class Heart:
             renewal = self._keeper.renew({token: one.job.id for token, one in attempts.items()})
         except StoreUnavailable as error:
             logger.warning("leases were not renewed: %s", error)
-            self._stop([one for one in attempts.values() if self._is_running_out(one)], CancelReason.LEASE_LOST)
             return self._every / 10
         for token in renewal.held:
             attempts[token].held_until = asked_at + self._lease.total_seconds()
@@ -77,6 +81,13 @@ class Heart:
         self._stop([lost.pop(token) for token in renewal.cancelled], CancelReason.CANCELLED)
         self._stop(lost.values(), CancelReason.LEASE_LOST)
         return self._every
+
+    async def _fence_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._every / 10)
+            for attempt in self._running:
+                if self._is_running_out(attempt):
+                    attempt.stop(CancelReason.LEASE_LOST)
 
     def _is_running_out(self, attempt: Attempt) -> bool:
         margin = self._lease.total_seconds() / 6

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+import re
 from datetime import timedelta
 from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
+from storage.cancelling import end_task
 from storage.errors import REDIS_AWAY
 from storage.jobs import RunRef
 from storage.redis import RUN_FUNCTION, pack, queue_name, unpack
@@ -22,6 +23,10 @@ logger = logging.getLogger("jobgate.poller")
 _POLL_EVERY: Final = 0.02
 _AFTER_FAILURE: Final = 0.5
 _CLOSE_WITHIN: Final = 2.0
+
+_MOST_LOOKED_AT: Final = 10_000
+_NAME: Final = re.compile(rb"[\x21-\x7e]{1,200}")
+_MOST: Final = 2**31
 
 _LOOK_WITHIN: Final = timedelta(seconds=60)
 """Longer than any write takes to be answered. So long a nudge taken by a worker that was killed stays in the queue."""
@@ -68,11 +73,7 @@ class Poller:
             self._worker.allow_pick_jobs = False
 
     async def stop(self) -> None:
-        if self._task is None:
-            return
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end_task(self._task)
         await self._settle()
 
     async def _poll_for_ever(self) -> None:
@@ -83,8 +84,22 @@ class Poller:
             except REDIS_AWAY as error:
                 # Looks under way go on, whatever becomes of arq's bookkeeping.
                 logger.warning("polling was interrupted: %s", type(error).__name__)
+            except Exception:
+                # Whoever can write to Redis can put something there that arq stumbles over.
+                logger.exception("polling was interrupted")
+                await self._clear_away()
             self._forget(self._worker)
             await asyncio.sleep(_AFTER_FAILURE)
+
+    async def _clear_away(self) -> None:
+        """Remove what cannot be the name of a nudge."""
+        try:
+            members = await self._redis.zrange(self._queue, 0, _MOST_LOOKED_AT)
+            strange = [member for member in members if not _NAME.fullmatch(member)]
+            if strange:
+                await self._redis.zrem(self._queue, *strange)
+        except REDIS_AWAY as error:
+            logger.warning("the queue was not cleared: %s", type(error).__name__)
 
     def _new_worker(self) -> Worker:
         return _NudgeTaker(
@@ -106,7 +121,9 @@ class Poller:
 
     async def _look(self, ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
         match args:
-            case [str(job_id), int(number), int(attempt), int(nudge), str(handler)]:
+            case [str(job_id), int(number), int(attempt), int(nudge), str(handler)] if _are_counts(
+                number, attempt, nudge
+            ):
                 await self._executor.look_at(RunRef(job_id, number, attempt, nudge, handler))
             case _:
                 # Whoever can write to Redis can put anything there.
@@ -124,6 +141,11 @@ class Poller:
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _are_counts(*numbers: int) -> bool:
+    """Whether they are numbers as we count, and as MongoDB can hold them."""
+    return all(0 <= number < _MOST for number in numbers)
 
 
 def _consume(task: asyncio.Task[Any]) -> None:

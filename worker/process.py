@@ -41,6 +41,7 @@ from worker.relay import Relay
 from worker.running import Running
 from worker.sweeper import Feeder, Sweeper
 from worker.tasks import TaskDefinition, TaskRegistry
+from worker.unschedulable import pause_unschedulable
 
 logger = logging.getLogger("jobgate.worker")
 
@@ -172,6 +173,7 @@ class _Worker:
             finishes=Batcher(writer.finish_many),
             progress=Batcher(writer.report_progress_many),
             find=jobs.find,
+            pause=partial(pause_unschedulable, writer),
         )
         terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
         return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
@@ -184,6 +186,7 @@ class _Worker:
             jobs,
             writer,
             signals,
+            [(definition.namespace, definition.task) for definition in self._tasks.definitions()],
             max_outstanding=config.max_outstanding,
             renudge_after=config.renudge_after,
             every=config.sweep_every,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta
 from typing import Final
 
+from jobs.cron import CronError
 from jobs.job import Job
 from jobs.promotion import Promotion, promote
 from storage.clock import DatabaseClock
 from storage.jobs import JobReader
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
-
-logger = logging.getLogger("jobgate.promoter")
+from worker.unschedulable import pause_unschedulable
 
 _BATCH: Final = 200
 _LONGEST_PAUSE: Final = timedelta(seconds=1)
@@ -43,13 +42,20 @@ class Promoter:
         return (await self._pause(after_nothing=not due)).total_seconds()
 
     async def _promote(self, due: list[Job], now: datetime) -> None:
-        promotions = [(job, promotion) for job in due if (promotion := _promotion(job, now)) is not None]
+        promotions = [(job, one) for job in due if (one := await self._promotion(job, now)) is not None]
         room = max(0, self._max_outstanding - self._signals.outstanding)
         nudges = await self._writer.promote_many(promotions, nudged=room)
         self._signals.nudge(nudges)
         self._signals.wake(Topic.OUTBOX)
         if len(nudges) < len(promotions):
             self._signals.wake(Topic.BACKLOG)
+
+    async def _promotion(self, job: Job, now: datetime) -> Promotion | None:
+        try:
+            return promote(job, now)
+        except CronError as error:
+            await pause_unschedulable(self._writer, job, error)
+            return None
 
     async def _pause(self, *, after_nothing: bool) -> timedelta:
         next_due_at = await self._jobs.next_due_at()
@@ -59,12 +65,3 @@ class Promoter:
         # Something due that was not found due a moment ago, or could not be moved: look again, but not at once.
         shortest = _AFTER_NOTHING if until < -_AFTER_NOTHING and after_nothing else _SHORTEST_PAUSE
         return max(shortest, min(until, _LONGEST_PAUSE))
-
-
-def _promotion(job: Job, now: datetime) -> Promotion | None:
-    try:
-        return promote(job, now)
-    except ValueError:
-        # Its zone or cron is no longer understood, after an upgrade perhaps. The others must not wait for it.
-        logger.exception("job %s cannot be promoted", job.id)
-        return None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
-from datetime import timedelta
 
 from jobs.job import Job, Run
 from worker.context import CancelReason
@@ -14,12 +12,12 @@ from worker.context import CancelReason
 class Attempt:
     """One claimed attempt of a run, from its claim until its outcome has been written."""
 
-    def __init__(self, job: Job, run: Run, token: str, lease: timedelta) -> None:
+    def __init__(self, job: Job, run: Run, token: str, held_until: float) -> None:
         self.job = job
         self.run = run
         self.token = token
-        self.held_until = time.monotonic() + lease.total_seconds()
-        """By this process's own clock: without a renewal by then, another worker may have the run."""
+        self.held_until = held_until
+        """By this process's monotonic clock: without a renewal by then, another worker may have the run."""
         self.stop_reason: CancelReason | None = None
         self._stopped = asyncio.Event()
 

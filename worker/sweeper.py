@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
+from jobs.cron import CronError
 from jobs.decisions import LeaseExpired, decide
 from jobs.errors import StoreUnavailable
+from jobs.job import Job, Run
 from jobs.times import to_milliseconds
 from storage.jobs import JobReader
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
+from worker.unschedulable import pause_unschedulable
 
 logger = logging.getLogger("jobgate.sweeper")
 
@@ -47,23 +51,35 @@ class Sweeper:
     async def _sweep(self) -> float:
         now, expired = await self._jobs.expired(_BATCH)
         for job in expired:
-            if now is None or job.run is None:
-                continue
-            if await self._writer.expire(job, decide(job, job.run, LeaseExpired(), now=now, draw=0.0)):
-                logger.warning("job %s: worker %s was lost", job.id, job.run.worker)
+            if now is not None and job.run is not None:
+                await self._expire(job, job.run, now)
         if expired:
             self._signals.wake(Topic.OUTBOX, Topic.BACKLOG, Topic.SCHEDULED)
         return 0.0 if len(expired) == _BATCH else self._every
 
+    async def _expire(self, job: Job, run: Run, now: datetime) -> None:
+        try:
+            decision = decide(job, run, LeaseExpired(), now=now, draw=0.0)
+        except CronError as error:
+            # Once it is to pause, its end hangs no longer on what comes after it: the next look finds it so.
+            await pause_unschedulable(self._writer, job, error)
+            return
+        if await self._writer.expire(job, decision):
+            logger.warning("job %s: worker %s was lost", job.id, run.worker)
+
 
 class Feeder:
-    """Keeps a bounded number of nudges in Redis, the most urgent runs first; the rest of the backlog stays in MongoDB."""
+    """Keeps a bounded number of nudges in Redis, the most urgent runs first; the rest of the backlog stays in MongoDB.
+
+    It feeds what its own worker can run: jobs whose task nobody offers would be nudged in vain, ahead of all others.
+    """
 
     def __init__(
         self,
         jobs: JobReader,
         writer: JobWriter,
         signals: Signals,
+        tasks: Sequence[tuple[str, str]],
         *,
         max_outstanding: int,
         renudge_after: timedelta,
@@ -72,6 +88,7 @@ class Feeder:
         self._jobs = jobs
         self._writer = writer
         self._signals = signals
+        self._tasks = tasks
         self._max_outstanding = max_outstanding
         self._patience_ms = to_milliseconds(renudge_after)
         self._every = every.total_seconds()
@@ -84,7 +101,7 @@ class Feeder:
         room = self._max_outstanding - outstanding
         if room < self._max_outstanding // 4:
             return _WHILE_DRAINING
-        refs = await self._jobs.backlog(room, patience_ms=self._patience_ms)
+        refs = await self._jobs.backlog(self._tasks, room, patience_ms=self._patience_ms)
         await self._writer.mark_nudged(refs)
         self._signals.nudge(refs)
         return _WHILE_DRAINING if len(refs) == room else self._every

@@ -149,11 +149,13 @@ async def test_the_loops_read_what_they_move_and_little_else(explained: Explaine
     await explained.jobs.due(10)
     await explained.jobs.expired(10)
     await explained.jobs.next_due_at()
-    await explained.jobs.backlog(10, patience_ms=5000)
+    tasks = [(f"namespace_{number}", f"task_{number}") for number in range(30)]
+    assert len(await explained.jobs.backlog(tasks, 10, patience_ms=5000)) == 10
     await Outbox(explained.database).relay(10)
     await writer.find_by_key("product_2", "prd", "key_2")
     await explained.jobs.find_many(["job_00001", "job_00002"])
-    await explained.check(most=10)
+    # The first of each task's queue are compared with one another.
+    await explained.check(most=10 + 30)
 
 
 def execution(number: int) -> dict[str, Any]:

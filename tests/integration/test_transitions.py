@@ -19,6 +19,7 @@ from storage.transitions import JobWriter, KeyTaken
 from tests.factories import every, make_job
 
 LEASE = timedelta(seconds=15)
+TASKS = [("demo", "echo")]
 OOPS = JobError("OOPS", "$it broke")
 
 
@@ -239,7 +240,7 @@ async def test_a_released_run_is_queued_again_as_the_same_attempt(store: Store) 
     assert await store.finish(job, run, Released("the worker shut down")) is True
     queued = await store.get()
     assert (queued.status, queued.run and queued.run.attempt) == (JobStatus.QUEUED, 1)
-    [ref] = await store.reader.backlog(10, patience_ms=5000)
+    [ref] = await store.reader.backlog(TASKS, 10, patience_ms=5000)
     assert (ref.attempt, ref.nudge) == (1, 1)
     assert (await store.claim(ref, "t2")) is not None
 
@@ -356,7 +357,7 @@ async def test_of_two_promotions_from_the_same_reading_one_counts(store: Store) 
 async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just_nudged(store: Store) -> None:
     for number, priority in ((1, 0), (2, 5), (3, 0), (4, 5)):
         await store.dispatch(f"job_{number}", priority=priority)
-    refs = await store.reader.backlog(10, patience_ms=5000)
+    refs = await store.reader.backlog(TASKS, 10, patience_ms=5000)
     assert [(ref.job_id, ref.nudge, ref.priority) for ref in refs] == [
         ("job_2", 1, 5),
         ("job_4", 1, 5),
@@ -364,5 +365,5 @@ async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just
         ("job_3", 1, 0),
     ]
     await store.writer.mark_nudged(refs[:1])
-    assert [ref.job_id for ref in await store.reader.backlog(2, patience_ms=5000)] == ["job_4", "job_1"]
-    assert [ref.nudge for ref in await store.reader.backlog(1, patience_ms=-5000)] == [2]
+    assert [ref.job_id for ref in await store.reader.backlog(TASKS, 2, patience_ms=5000)] == ["job_4", "job_1"]
+    assert [ref.nudge for ref in await store.reader.backlog(TASKS, 1, patience_ms=-5000)] == [2]

@@ -37,9 +37,8 @@ def due(recurrence: Recurrence, due_at: datetime, now: datetime, taken: int = 0,
 def after_run(
     recurrence: Recurrence, scheduled_for: datetime, now: datetime, taken: int = 1, until: datetime | None = None
 ) -> AfterRun:
-    return decide_after_run(
-        recurrence, scheduled_for=scheduled_for, now=now, executions_taken=taken, catch_up_until=until
-    )
+    behind = next_after(recurrence, scheduled_for)
+    return decide_after_run(recurrence, candidate=behind, now=now, executions_taken=taken, catch_up_until=until)
 
 
 class TestOccurrences:

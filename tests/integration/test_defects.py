@@ -1,0 +1,243 @@
+"""What must not bring everything to a stop: jobs, nudges, events and stores that are not as they should be."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from gateway.devstack import Servers
+from jobs.errors import StoreUnavailable
+from jobs.events import EventType
+from jobs.filters import EventFilter
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from resolvers.hub import EventHub
+from storage.batches import Batcher
+from storage.client import Database, Driver
+from storage.events import EventLog
+from storage.job_updates import Claim, first_nudge
+from storage.jobs import JobReader
+from storage.redis import open_redis, queue_name
+from storage.signals import Topic
+from storage.transitions import JobWriter
+from storage.wakeups import Wakeups
+from tests.conftest import StartServers, opened
+from tests.factories import NOW, every
+from tests.installation import Installation, installed, offer
+from worker.context import CancelReason, TaskContext
+from worker.executor import Executor, Terms, Writes
+from worker.running import Running
+from worker.tasks import TaskRegistry, define
+from worker.unschedulable import pause_unschedulable
+
+DONE = (EventType.JOB_COMPLETED, EventType.JOB_FAILED)
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo", "demo.other", "demo.wait")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+async def echo(_: TaskContext, value: Any) -> Any:
+    return value
+
+
+async def spoil(database: Database, job: Job) -> None:
+    """Make its schedule one that nobody understands any more, as after an upgrade, just when it is needed."""
+    recurrence = {"kind": "cron", "cron": "* * * * *", "tz": "Mars/Base"}
+    values = {f"recurrence.{name}": value for name, value in recurrence.items()}
+    due = {} if job.status is JobStatus.SCHEDULED else {"next_run_at": job.created_at}
+    await database["jobs"].update_one({"_id": job.id}, {"$set": {**values, **due}})
+
+
+async def test_a_job_whose_zone_is_gone_is_paused_and_the_others_are_promoted(
+    installation: Installation, database: Database
+) -> None:
+    soon = installation.services.clock.now() + timedelta(seconds=0.5)
+    bad = await installation.dispatch(schedule=every(60, start_at=soon))
+    await spoil(database, bad)
+    good = await installation.dispatch(schedule=replace(every(60), start_at=soon))
+    await installation.worker({"demo.echo": echo})
+    await installation.until(good, EventType.JOB_COMPLETED)
+    [*_, paused] = await installation.until(bad, EventType.JOB_PAUSED)
+    assert paused.reason is not None
+    assert paused.reason.startswith("its schedule can no longer be followed: ")
+    assert "Mars/Base" in paused.reason
+    assert (await installation.job(bad)).status is JobStatus.PAUSED
+
+
+async def test_a_run_whose_zone_is_gone_is_recorded_and_its_job_paused(
+    installation: Installation, database: Database
+) -> None:
+    job = await installation.dispatch(schedule=every(1))
+    await spoil(database, job)
+    await installation.worker({"demo.echo": echo})
+    await installation.until(job, *DONE)
+    ended = await installation.job(job)
+    assert (ended.status, ended.tally.completed) == (JobStatus.PAUSED, 1)
+
+
+async def test_a_lost_run_whose_zone_is_gone_does_not_keep_others_from_being_found(
+    installation: Installation, database: Database
+) -> None:
+    jobs = JobWriter(database)
+    bad = await installation.dispatch(schedule=every(60))
+    good = await installation.dispatch()
+    for job in (bad, good):
+        assert job.run is not None
+        ref = (await JobReader(database).backlog([("demo", "echo")], 10, patience_ms=0))[0]
+        await jobs.claim_many([Claim(replace(ref, job_id=job.id), "gone", f"t-{job.id}", timedelta(milliseconds=1))])
+    await database["jobs"].update_one({"_id": bad.id}, {"$set": {"run.expiries": 2}})
+    await spoil(database, bad)
+    await installation.worker({"demo.echo": echo})
+    await installation.until(good, EventType.JOB_COMPLETED)
+    await installation.until(bad, EventType.JOB_FAILED)
+    failed = await installation.job(bad)
+    assert failed.status is JobStatus.PAUSED
+    assert failed.last_error is not None
+    assert failed.last_error.code == "WORKER_LOST"
+
+
+async def test_jobs_whose_task_no_worker_offers_do_not_starve_the_others(installation: Installation) -> None:
+    for _ in range(30):
+        await installation.dispatch("demo.other", priority=9)
+    await installation.worker({"demo.echo": echo}, max_outstanding=10)
+    jobs = [await installation.dispatch() for _ in range(30)]
+    for job in jobs:
+        await installation.until(job, EventType.JOB_COMPLETED)
+
+
+async def test_what_strangers_put_into_the_queue_is_cleared_away(
+    installation: Installation, database: Database, redis_url: str
+) -> None:
+    await installation.worker({"demo.echo": echo})
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.zadd(queue_name(database.name), {b"\xff\xfe": 1, "what is this": 2})
+        job = await installation.dispatch()
+        await installation.until(job, EventType.JOB_COMPLETED)
+        assert await client.zscore(queue_name(database.name), b"\xff\xfe") is None
+    # A nudge of the right form and with numbers that no document could hold.
+    pool = await open_redis(redis_url, database.name)
+    await pool.enqueue_job("run", "job_1", 2**70, -(2**70), 1, "demo.echo")
+    await pool.aclose(close_connection_pool=True)
+    after = await installation.dispatch()
+    await installation.until(after, EventType.JOB_COMPLETED)
+
+
+async def test_a_second_run_of_an_occurrence_does_not_stop_the_log(
+    installation: Installation, database: Database
+) -> None:
+    job = await installation.dispatch(schedule=every(3600))
+    assert job.run is not None
+    double = {"job_id": job.id, "number": 99, "scheduled_for": job.run.scheduled_for, "recurring": True}
+    await database["executions"].insert_one({"_id": f"{job.id}:99", **double})
+    await installation.worker({"demo.echo": echo})
+    await installation.until(job, EventType.JOB_COMPLETED)
+    other = await installation.dispatch()
+    await installation.until(other, EventType.JOB_COMPLETED)
+
+
+async def test_an_event_that_a_gateway_does_not_know_is_told_to_its_subscribers_as_a_failure(
+    database: Database, redis_url: str
+) -> None:
+    pool = await open_redis(redis_url, database.name)
+    wakeups = Wakeups(pool, database.name, [Topic.FEED])
+    wakeups.start()
+    hub = EventHub(EventLog(database), wakeups)
+    await hub.start()
+    async with hub.subscribe(EventFilter(), 0) as subscriber, asyncio.timeout(10):
+        await database["events"].insert_one(
+            {"_id": 1, "job_id": "job_1", "seq": 1, "at": NOW, "type": "job.teleported", "actor": None, "reason": None}
+        )
+        wakeups.wake(Topic.FEED)
+        with pytest.raises((ValueError, KeyError)):
+            await subscriber.next()
+    await hub.close()
+    await wakeups.close()
+    await pool.aclose(close_connection_pool=True)
+
+
+async def test_a_claim_whose_answer_was_lost_is_read_back(database: Database, installation: Installation) -> None:
+    """Else the run would wait for its lease, and three such losses would fail a job that never ran."""
+    writer, running = JobWriter(database), Running(5)
+
+    async def claim_and_lose_the_answer(claims: Sequence[Claim]) -> list[Job | Exception | None]:
+        await writer.claim_many(claims)
+        raise StoreUnavailable("MongoDB", "NetworkTimeout")
+
+    services = installation.services
+    writes = Writes(
+        claims=Batcher(claim_and_lose_the_answer),
+        finishes=Batcher(writer.finish_many),
+        progress=Batcher(writer.report_progress_many),
+        find=services.jobs.find,
+        pause=partial(pause_unschedulable, writer),
+    )
+    tasks = TaskRegistry([define("demo.echo", echo)])
+    terms = Terms("w1", timedelta(seconds=15), timedelta(seconds=1))
+    job = await installation.dispatch(input="heard")
+    assert job.run is not None
+    executor = Executor(tasks, running, writes, services.signals, services.clock, terms)
+    await executor.look_at(first_nudge(job, job.run))
+    assert await running.wait_until_idle(10)
+    done = await installation.job(job)
+    assert (done.status, done.result, done.tally.completed) == (JobStatus.COMPLETED, "heard", 1)
+
+
+async def test_a_synchronous_handler_that_ends_while_its_worker_shuts_down_has_ended(
+    installation: Installation,
+) -> None:
+    began = threading.Event()
+
+    def finish_quickly(context: TaskContext, _: Any) -> Any:
+        began.set()
+        tick = threading.Event()
+        while context.cancel_reason is None:
+            tick.wait(0.01)
+        return "just in time"
+
+    stop = await installation.worker({"demo.wait": finish_quickly}, drain=timedelta(seconds=0.1))
+    job = await installation.dispatch("demo.wait")
+    assert await asyncio.to_thread(began.wait, 10)
+    stop.set()
+    await installation.until(job, *DONE)
+    assert (await installation.job(job)).result == "just in time"
+
+
+async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_before_their_leases_end(
+    own_servers: StartServers, database_name: str
+) -> None:
+    stack = await own_servers()
+    reasons: list[CancelReason | None] = []
+    stopped = asyncio.Event()
+
+    async def wait(context: TaskContext, _: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            reasons.append(context.cancel_reason)
+            stopped.set()
+
+    async with opened(stack.mongod.url, database_name, Driver.MOTOR) as database:
+        await offer(database, "demo.wait")
+        async with installed(database, stack.mongod.url, stack.redis.url) as installation:
+            await installation.worker({"demo.wait": wait})
+            job = await installation.dispatch("demo.wait")
+            await installation.until(job, EventType.JOB_STARTED)
+            os.kill(stack.mongod.pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(installation.config.lease.total_seconds()):
+                    await stopped.wait()
+            finally:
+                os.kill(stack.mongod.pid, signal.SIGCONT)
+    assert reasons == [CancelReason.LEASE_LOST]
