@@ -82,7 +82,7 @@ def decide(job: Job, run: Run, outcome: Outcome, *, now: datetime, draw: float) 
             return _after_failure(job, run, error, final=final, now=now, draw=draw)
         case Released(reason):
             return _after_release(job, run, reason, now=now)
-        case LeaseExpired():
+        case LeaseExpired():  # pragma: no branch  # there is no other
             return _after_expiry(job, run, now=now)
 
 
@@ -154,9 +154,7 @@ def _terminal(action: Action) -> JobStatus:
 
 
 def _is_last(job: Job, run: Run) -> bool:
-    if job.recurrence is None:
-        return True
-    limit = job.recurrence.max_executions
+    limit = None if job.recurrence is None else job.recurrence.max_executions
     return limit is not None and run.number >= limit
 
 

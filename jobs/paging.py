@@ -129,7 +129,7 @@ def order_value(field: OrderField, job: Job) -> datetime | int | None:
             return job.completed_at
         case OrderField.UPDATED_AT:
             return job.updated_at
-        case OrderField.PRIORITY:
+        case OrderField.PRIORITY:  # pragma: no branch  # there is no other
             return job.priority
 
 

@@ -129,3 +129,13 @@ def test_order_values_are_the_fields_of_the_job() -> None:
         "completed_at": NOW + timedelta(seconds=1),
         "priority": 3,
     }
+
+
+def test_an_offset_goes_with_a_size_only() -> None:
+    assert page_request(5, None, None, None, 10) == PageRequest(5, offset=10)
+    for last, after, before in ((5, None, None), (None, "a", None), (None, None, "b")):
+        with pytest.raises(InvalidInput, match="offset: goes with first only"):
+            page_request(None, last, after, before, 10)
+    for offset in (-1, 10_001):
+        with pytest.raises(InvalidInput, match="offset: must be between 0 and 10000"):
+            page_request(5, None, None, None, offset)
