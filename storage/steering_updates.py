@@ -82,7 +82,7 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
     }
     if change.status is not JobStatus.RUNNING:
         values["run"] = None if change.run is None else run_to_document(change.run)
-    if change.action in (Action.RESUME, Action.RETRY):
+    if change.action is Action.RESUME:
         values["paused"] = None
     if change.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW

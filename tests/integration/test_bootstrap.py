@@ -12,6 +12,9 @@ from pymongo import MongoClient
 from gateway.devstack import Servers
 from jobs.errors import StoreUnavailable
 from storage.bootstrap import _moved, initiate_replica_set, ping_mongodb, ping_redis
+from storage.client import Database
+from storage.indexes import create_indexes
+from storage.redis import open_redis
 
 SHORT: Final = timedelta(milliseconds=200)
 
@@ -58,3 +61,17 @@ async def test_a_server_that_is_primary_already_is_left_as_it_is(
 def test_a_set_of_several_members_is_never_taken_over() -> None:
     with pytest.raises(ValueError, match="replica set rs0 has 2 members"):
         _moved({"_id": "rs0", "version": 1, "members": [{"host": "a"}, {"host": "b"}]}, "127.0.0.1:1")
+
+
+async def test_a_redis_that_takes_connections_in_silence_holds_nobody_up(mute: int) -> None:
+    async with asyncio.timeout(8):  # two tries of two seconds each
+        with pytest.raises(StoreUnavailable, match="Redis is unavailable"):
+            await open_redis(f"redis://127.0.0.1:{mute}/0", "test")
+
+
+async def test_an_index_that_was_defined_otherwise_before_is_made_anew(database: Database) -> None:
+    await database["jobs"].drop_index("backlog")
+    await database["jobs"].create_index([("priority", 1)], name="backlog")
+    await create_indexes(database)
+    keys = (await database["jobs"].index_information())["backlog"]["key"]
+    assert [field for field, _ in keys] == ["namespace", "task", "priority", "scheduled_at"]

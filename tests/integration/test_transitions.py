@@ -15,7 +15,7 @@ from storage.client import Database
 from storage.clock import DatabaseClock
 from storage.job_updates import Claim, Finish, NewJob, Progress, first_nudge
 from storage.jobs import JobReader, RunRef
-from storage.transitions import JobWriter, KeyTaken
+from storage.transitions import JobWriter, KeyTaken, Steered
 from tests.factories import every, make_job
 
 LEASE = timedelta(seconds=15)
@@ -367,3 +367,47 @@ async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just
     await store.writer.mark_nudged(refs[:1])
     assert [ref.job_id for ref in await store.reader.backlog(TASKS, 2, patience_ms=5000)] == ["job_4", "job_1"]
     assert [ref.nudge for ref in await store.reader.backlog(TASKS, 1, patience_ms=-5000)] == [2]
+
+
+async def test_a_stale_finish_is_not_told_that_it_was_the_one_that_ended_the_attempt(store: Store) -> None:
+    job, run = await store.running(lease=timedelta(milliseconds=1))
+    while not (await store.reader.expired(1))[1]:
+        pass  # until the lease is over by the database's clock
+    assert await store.writer.expire(job, decide(job, run, LeaseExpired(), now=store.clock.now(), draw=0.0))
+    assert await store.finish(job, run, Succeeded("late")) is False
+
+
+async def test_the_note_of_a_pause_ends_with_the_job(store: Store) -> None:
+    job, run = await store.running(schedule=every(60, limit=1))
+    await store.writer.pause(job.id, actor="ann", reason="rest")
+    pausing = await store.get()
+    assert pausing.paused is not None
+    assert await store.finish(pausing, run, Failed(OOPS)) is True
+    failed = await store.get()
+    assert (failed.status, failed.paused) == (JobStatus.FAILED, None)
+
+
+async def test_a_finish_that_was_decided_before_a_pause_is_decided_again(store: Store) -> None:
+    job, run = await store.running(schedule=every(60))
+    await store.writer.pause(job.id, actor="ann", reason=None)
+    assert isinstance(await store.finish(job, run, Succeeded(1)), Steered)
+    assert (await store.get()).status is JobStatus.RUNNING
+
+
+async def test_a_run_that_was_given_back_and_then_paused_is_recorded_as_interrupted(store: Store) -> None:
+    job, run = await store.running(schedule=every(60))
+    assert await store.finish(job, run, Released("the worker shut down")) is True
+    await store.writer.pause(job.id, actor="ann", reason=None)
+    paused = await store.get()
+    assert (paused.status, paused.completed_at) == (JobStatus.PAUSED, paused.updated_at)
+    assert paused.last_error is not None
+    assert paused.last_error.code == "INTERRUPTED"
+    assert (await store.outbox())[-1]["execution"]["attempts"] == 1
+
+
+async def test_the_backlog_of_a_worker_is_what_it_can_run(store: Store) -> None:
+    """However urgent: what nobody can run would be nudged in vain, for ever ahead of the others."""
+    await store.dispatch("job_1", task="other", priority=9)
+    await store.dispatch("job_2")
+    assert [ref.job_id for ref in await store.reader.backlog(TASKS, 10, patience_ms=5000)] == ["job_2"]
+    assert await store.reader.backlog([], 10, patience_ms=5000) == []

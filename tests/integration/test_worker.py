@@ -73,8 +73,8 @@ async def test_retries_until_it_succeeds(installation: Installation) -> None:
             raise TaskError("BUSY", f"attempt {context.attempt}")
         return context.run_key
 
-    await installation.worker({"demo.flaky": third_time_lucky})
-    job = await installation.dispatch("demo.flaky", retries=5, retry=RetrySpec(initial_delay_ms=50))
+    await installation.worker({"demo.third_time_lucky": third_time_lucky})
+    job = await installation.dispatch("demo.third_time_lucky", retries=5, retry=RetrySpec(initial_delay_ms=50))
     await installation.until(job, *DONE)
     done = await installation.job(job)
     assert (done.status, done.retry_count, done.last_error) == (JobStatus.COMPLETED, 2, None)

@@ -12,7 +12,7 @@ from jobs.decisions import Decision, Failed, LeaseExpired, Outcome, Released, Su
 from jobs.dispatch import RetrySpec
 from jobs.job import JobError, Note
 from jobs.lifecycle import RULES, Action, JobStatus
-from jobs.recurrence import Overlap
+from jobs.recurrence import Every, Overlap
 from jobs.schedule import ScheduleSpec
 from tests.factories import NOW, SECOND, every, make_job, make_running
 
@@ -184,3 +184,12 @@ def test_nobody_takes_up_a_pausing_job_that_its_worker_gave_back_or_lost() -> No
     lost = paused_decision(LeaseExpired())
     assert (lost.action, lost.status) == (Action.FAIL, JobStatus.PAUSED)
     assert lost.error == JobError("WORKER_LOST", "the worker was lost once during this run, last: w1")
+
+
+def test_a_rule_that_was_changed_during_a_run_counts_from_its_first_occurrence_on() -> None:
+    running, run = make_running(make_job(schedule=every(3600)))
+    assert running.recurrence is not None
+    every_five = replace(running.recurrence, rule=Every(300 * SECOND, NOW))
+    changed = replace(running, recurrence=every_five, next_run_at=NOW + 900 * SECOND)
+    decision = decide(changed, run, Succeeded(1), now=NOW + 840 * SECOND, draw=0.5)
+    assert (decision.next_run_at, decision.reason) == (NOW + 900 * SECOND, None)

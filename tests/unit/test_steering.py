@@ -248,7 +248,8 @@ def test_a_retry_of_a_recurring_job_comes_when_it_was_to_come() -> None:
     job = waiting_for_retry(recurring())
     change = reschedule(job, ScheduleSpec(limit=1), NOW, PATH)
     assert (change.status, change.run, change.next_run_at) == (JobStatus.SCHEDULED, job.run, NOW + 5 * SECOND)
-    queued = replace(waiting_for_retry(recurring(), JobStatus.QUEUED), next_run_at=None)
+    # A queued one has the next occurrence there, not its own time: it has waited long enough.
+    queued = replace(waiting_for_retry(recurring(), JobStatus.QUEUED), next_run_at=NOW + HOUR)
     assert reschedule(queued, ScheduleSpec(every_ms=1000), LATER, PATH).next_run_at == LATER
 
 
