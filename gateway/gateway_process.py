@@ -96,6 +96,10 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket of our own, bound before anything else is started: a taken port is told in one line."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise JobgateError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from None
+    # asyncio's own loop sets it only for sockets that name their protocol, which this one does not; without it, the kernel
+    # holds back the second packet of an answer for some 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
