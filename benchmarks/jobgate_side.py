@@ -25,6 +25,7 @@ from storage.jobs import JobReader
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
 from storage.signals import Signals, Topic
+from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from worker.process import WorkerConfig, run_worker
@@ -49,6 +50,7 @@ async def open_side(
         writer=writer,
         insertions=Batcher(writer.insert_many),
         executions=ExecutionReader(database),
+        statistics=StatisticsReader(database),
         events=log,
         hub=EventHub(log, Wakeups(redis, name, [Topic.FEED])),
         registry=Registry(database),

@@ -14,7 +14,7 @@ import click
 
 from gateway import dev, gateway_process, worker_process
 from gateway.devstack import DevstackError
-from gateway.doctor import examine
+from gateway.doctor import examine, repair
 from gateway.settings import Settings, environment_name
 from jobs.errors import JobgateError
 from schema.build import printed_schema
@@ -80,8 +80,15 @@ def worker_command(tasks: tuple[str, ...], concurrency: int | None, ready_fd: in
 
 @commands.command("doctor")
 @_tasks
-def doctor_command(tasks: tuple[str, ...]) -> None:
+@click.option(
+    "--repair-stats", is_flag=True, help="Count the statistics anew and correct them, while everything goes on."
+)
+def doctor_command(tasks: tuple[str, ...], repair_stats: bool) -> None:
     """Tell whether everything that a gateway and a worker need is in order."""
+    if repair_stats:
+        for line in asyncio.run(repair(_settings(tasks=tasks))):
+            click.echo(line)
+        return
     findings = asyncio.run(examine(_settings(tasks=tasks)))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject}: {finding.detail}")

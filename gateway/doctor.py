@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Final
 
 from gateway.devstack import DevstackError
 from gateway.devstack.binaries import find_mongod, find_redis_server
-from gateway.settings import Settings
+from gateway.settings import Settings, store_urls
 from jobs.errors import JobgateError
 from storage.census import Census, take_census
 from storage.client import check_server, close_client, open_client, open_database
+from storage.recount import Correction, repair_statistics
 from storage.redis import close_redis, open_redis
 from worker.builtin import builtin_tasks
 from worker.tasks import load_tasks
@@ -42,6 +44,32 @@ async def examine(settings: Settings) -> list[Finding]:
         *(await _mongodb(settings)),
         await _redis(settings),
     ]
+
+
+async def repair(settings: Settings) -> list[str]:
+    """Count the statistics anew and tell, line by line, which counters were wrong.
+
+    Raises ``SettingsError``, ``StoreUnavailable``, ``UnsupportedStore``, ``RepairUnderWay``.
+    """
+    mongodb_url, _ = store_urls(settings)
+    client = open_client(mongodb_url, settings.driver)
+    try:
+        await check_server(client)
+        owner = f"doctor:{os.getpid()}:{os.urandom(4).hex()}"
+        corrections = await repair_statistics(open_database(client, settings.database), owner)
+    finally:
+        await close_client(client)
+    if not corrections:
+        return ["statistics: every counter was right"]
+    return [*map(_corrected, corrections), f"statistics: {len(corrections)} counters corrected"]
+
+
+def _corrected(correction: Correction) -> str:
+    cell = correction.cell
+    origin = cell.origin
+    when = "" if cell.start is None else f" from {cell.start.isoformat()}"
+    where = f"{origin.product}/{origin.env} {origin.namespace}.{origin.task}"
+    return f"{where}, {cell.level}{when}: {correction.name} {correction.by:+}"
 
 
 def _tasks(settings: Settings) -> Finding:

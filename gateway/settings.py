@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.errors import JobgateError
+from jobs.input_matches import index_path_problem
+from jobs.retention import LEAST_DAYS_OF_EVENTS
 from storage.client import Driver
 
 PREFIX: Final = "JOBGATE_"
 _UNPREFIXED: Final = ("mongodb_url", "redis_url")
+_MOST_INDEXES: Final = 10
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -26,6 +29,33 @@ def _modules(value: str) -> str:
         if not _MODULE.fullmatch(name):
             raise ValueError(f"{name!r} is not a module name such as package.module")
     return value
+
+
+def _paths(value: str) -> str:
+    paths = _listed(value)
+    if len(paths) > _MOST_INDEXES:
+        raise ValueError(f"{len(paths)} paths, more than the {_MOST_INDEXES} allowed")
+    for path in paths:
+        problem = index_path_problem(path)
+        if problem:
+            raise ValueError(f"{path[:80]!r}: {problem}")
+    return value
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (part.strip() for part in value.split(",")))))
+
+
+def _unless_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Days = Annotated[Annotated[float, Field(ge=0, le=36_500)] | None, BeforeValidator(_unless_empty)]
+"""An age at which something is removed; empty: never."""
+
+DaysOfEvents = Annotated[
+    Annotated[float, Field(ge=LEAST_DAYS_OF_EVENTS, le=36_500)] | None, BeforeValidator(_unless_empty)
+]
 
 
 class Settings(BaseModel):
@@ -54,6 +84,10 @@ class Settings(BaseModel):
     tasks: Annotated[str, AfterValidator(_modules)] = Field(
         default="", description="The modules whose tasks a worker runs, separated by commas."
     )
+    input_indexes: Annotated[str, AfterValidator(_paths)] = Field(
+        default="",
+        description="Paths within the input of jobs that filters find by an index, such as user.id, separated by commas.",
+    )
     concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(default=20, description="Runs at a time in one worker.")
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
         default=15,
@@ -74,6 +108,26 @@ class Settings(BaseModel):
     renudge_seconds: Annotated[float, Field(ge=0.1, le=600)] = Field(
         default=5, description="After how long without being claimed a queued run is nudged again."
     )
+    keep_completed_days: Days = Field(
+        default=None, description="The age in days, from their end, at which completed jobs are deleted; empty: never."
+    )
+    keep_failed_days: Days = Field(
+        default=None, description="The age in days, from their end, at which failed jobs are deleted; empty: never."
+    )
+    keep_cancelled_days: Days = Field(
+        default=None, description="The age in days, from their end, at which cancelled jobs are deleted; empty: never."
+    )
+    keep_executions_days: Days = Field(
+        default=None,
+        description="The age in days at which runs leave the history of a job that stays itself; empty: never.",
+    )
+    keep_events_days: DaysOfEvents = Field(
+        default=30,
+        description="The age in days at which events leave the log, and cursors to them expire; at least 0.05, empty: never.",
+    )
+    keep_operations_days: Days = Field(
+        default=30, description="The age in days at which bulk operations that are over are forgotten; empty: never."
+    )
     allow_private_addresses: bool = Field(
         default=False, description="Whether the task http.request may call private and loopback addresses."
     )
@@ -84,6 +138,10 @@ class Settings(BaseModel):
     @property
     def task_modules(self) -> list[str]:
         return [name for name in self.tasks.split(",") if name]
+
+    @property
+    def input_index_paths(self) -> tuple[str, ...]:
+        return _listed(self.input_indexes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -24,9 +24,11 @@ from storage.indexes import create_indexes
 from storage.jobs import JobReader
 from storage.leases import Lease
 from storage.outbox import Outbox
+from storage.projection import Projection
 from storage.redis import close_redis, connect_redis, ping_redis
 from storage.registry import Registry
 from storage.signals import Signals, Topic
+from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from worker.loops import Loop
@@ -69,7 +71,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(close_client, client)
         await check_server(client)
         database = open_database(client, settings.database)
-        await create_indexes(database)
+        await create_indexes(database, settings.input_index_paths)
         redis = connect_redis(redis_url, settings.database)
         stack.push_async_callback(close_redis, redis)
         signals = Signals(redis, settings.database)
@@ -92,6 +94,7 @@ def _services(settings: Settings, database: Database, signals: Signals, wakeups:
         writer=writer,
         insertions=Batcher(writer.insert_many),
         executions=ExecutionReader(database),
+        statistics=StatisticsReader(database),
         events=log,
         hub=EventHub(log, wakeups),
         registry=Registry(database),
@@ -115,7 +118,7 @@ async def _loops(database: Database, services: Services, wakeups: Wakeups) -> As
         return _SYNCHRONISE_EVERY
 
     lease = Lease(database, "relay", owner, RELAY_LEASE)
-    relay = Relay(Outbox(database), lease, services.signals, no_worker_lives)
+    relay = Relay(Outbox(database), Projection(database), lease, services.signals, no_worker_lives)
     loops = [Loop("clock", synchronise), Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX))]
     for loop in loops:
         loop.start()

@@ -12,6 +12,7 @@ import uvloop
 from gateway.children import say_ready
 from gateway.logs import configure_logging
 from gateway.settings import Settings, store_urls
+from jobs.retention import RetentionPolicy
 from storage.client import Driver
 from worker.builtin import builtin_tasks
 from worker.process import WorkerConfig, run_worker
@@ -43,7 +44,25 @@ def worker_config(settings: Settings) -> WorkerConfig:
         max_outstanding=settings.max_outstanding,
         sweep_every=timedelta(seconds=settings.sweep_seconds),
         renudge_after=timedelta(seconds=settings.renudge_seconds),
+        input_indexes=settings.input_index_paths,
+        retention=retention_policy(settings),
     )
+
+
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """How long the settings keep what is over."""
+    return RetentionPolicy(
+        completed=_age(settings.keep_completed_days),
+        failed=_age(settings.keep_failed_days),
+        cancelled=_age(settings.keep_cancelled_days),
+        executions=_age(settings.keep_executions_days),
+        events=_age(settings.keep_events_days),
+        operations=_age(settings.keep_operations_days),
+    )
+
+
+def _age(days: float | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
 
 
 async def _run(config: WorkerConfig, tasks: TaskRegistry, ready_fd: int | None) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from jobs.errors import InvalidInput, Issue
 from jobs.events import EventType
+from jobs.input_schemas import schema_issues
 from jobs.job import Idempotency, Job
 from jobs.json_values import JsonValue, NotJson, check_json
 from jobs.lifecycle import JobStatus
@@ -76,6 +77,8 @@ class TaskTerms:
     """The least number of automatic retries."""
     timeout: timedelta | None = None
     """Used when the request names none."""
+    input_schema: str | None = None
+    """The JSON Schema that inputs have to meet, as JSON text; None: any input will do."""
 
 
 def new_job(request: DispatchRequest, terms: TaskTerms | None, *, job_id: str, now: datetime, path: Path) -> Job:
@@ -164,7 +167,7 @@ def _issues(request: DispatchRequest, terms: TaskTerms | None, path: Path) -> It
         name = f"{request.namespace}.{request.task}"[:200]
         yield Issue((*path, "task"), f"no worker has ever offered the task {name!r}")
     yield from _label_issues(request, path)
-    yield from _input_issues(request.input, (*path, "input"))
+    yield from _input_issues(request.input, terms, (*path, "input"))
     yield from _range_issues("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY, path)
     yield from _range_issues("retries", request.retries, 0, MAX_RETRIES, path)
     if request.timeout_ms is not None:
@@ -185,11 +188,14 @@ def _label_issues(request: DispatchRequest, path: Path) -> Iterator[Issue]:
         yield Issue((*path, "idempotencyKey"), "must be 1 to 255 characters, none of them a control character")
 
 
-def _input_issues(value: JsonValue, path: Path) -> Iterator[Issue]:
+def _input_issues(value: JsonValue, terms: TaskTerms | None, path: Path) -> Iterator[Issue]:
     try:
         check_json(value)
     except NotJson as error:
         yield Issue(path, str(error))
+        return
+    if terms is not None and terms.input_schema is not None:
+        yield from schema_issues(terms.input_schema, value, path)
 
 
 def _range_issues(name: str, value: float, least: float, most: float, path: Path) -> Iterator[Issue]:

@@ -67,3 +67,25 @@ class StoreUnavailable(JobgateError):
         self.store = store
         self.retry_after = retry_after
         super().__init__(f"{store} is unavailable: {detail}")
+
+
+class FilterTooSlow(JobgateError):
+    """Jobs could not be looked through within the time that one list may take; nothing is wrong with the store."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"no page was found within {seconds:g} s: each job's input had to be looked at; add conditions that fewer jobs "
+            "meet, or declare an index on the path (JOBGATE_INPUT_INDEXES)"
+        )
+
+
+class TooExpensive(JobgateError):
+    """Statistics could not be counted within the time that one question may take; nothing is wrong with the store."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"could not be counted within {seconds:g} s; filter by product, env, namespace and task only, by a shorter time "
+            "from the start of a minute to that of another, or by conditions that fewer jobs meet"
+        )

@@ -60,6 +60,18 @@ def feed_number(cursor: str) -> int:
     return decode_cursor(cursor, "feed", _as_number)
 
 
+def last_missing(events: Sequence[JobEvent], after: int) -> int | None:
+    """The highest number behind ``after`` that should be among ``events``, but is not; None when there is no gap.
+
+    The feed is dense: a number is missing when events were pruned before they were read.
+    """
+    if not events or events[-1].number - after == len(events):
+        return None
+    before = (after, *(event.number for event in events[:-1]))
+    gaps = (event.number - 1 for event, last in zip(events, before, strict=True) if event.number > last + 1)
+    return max(gaps)
+
+
 def _as_number(parts: Sequence[object]) -> int | None:
     match parts:
         case [int(number)] if not isinstance(number, bool) and 0 <= number < 2**63:

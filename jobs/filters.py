@@ -7,7 +7,17 @@ from datetime import datetime
 
 from jobs.events import EventType
 from jobs.feed import Snapshot
+from jobs.json_values import JsonValue
 from jobs.lifecycle import JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class InputMatch:
+    """Equality at a path within the input of a job: ``jobs.input_matches`` says what that means."""
+
+    path: str
+    """Keys with dots in between, such as ``user.id``."""
+    equals: JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class JobFilter:
     to: datetime | None = None
     error_code: tuple[str, ...] | None = None
     idempotency_key: str | None = None
+    input: tuple[InputMatch, ...] | None = None
+    """Each path is a condition of its own; several values for one path are alternatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +54,13 @@ class EventFilter:
 
 
 def matches(conditions: JobFilter, job_id: str, job: Snapshot) -> bool:
-    """Whether a job with this id and state meets all conditions: what ``storage`` asks MongoDB, asked of a value."""
+    """Whether a job with this id and state meets all conditions: what ``storage`` asks MongoDB, asked of a value.
+
+    Events do not carry the input: a filter that asks for it matches none of them, and has to be refused before.
+    """
     return (
-        _among(conditions.ids, job_id)
+        conditions.input is None
+        and _among(conditions.ids, job_id)
         and _among(conditions.status, job.status)
         and (conditions.recurring is None or conditions.recurring == job.recurring)
         and _of_origin(conditions, job)

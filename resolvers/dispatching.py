@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 from jobs.dispatch import DispatchRequest, new_job, request_hash
 from jobs.errors import StoreUnavailable
 from jobs.job import Job
@@ -22,7 +25,10 @@ async def dispatch(services: Services, principal: Principal, request: DispatchRe
     ``IdempotencyConflict``, ``StoreUnavailable``.
     """
     terms = await services.registry.find_terms(request.namespace, request.task)
-    job = new_job(request, terms, job_id=f"job_{services.new_id()}", now=services.clock.now(), path=_PATH)
+    job_id, now = f"job_{services.new_id()}", services.clock.now()
+    make_job = partial(new_job, request, terms, job_id=job_id, now=now, path=_PATH)
+    # A schema can take its time over a large input, during which others are to be answered.
+    job = await asyncio.to_thread(make_job) if terms is not None and terms.input_schema else make_job()
     nudged = job.status is JobStatus.QUEUED and services.signals.outstanding < services.max_outstanding
     try:
         await _insert(services, NewJob(job, principal.name, nudged=nudged))

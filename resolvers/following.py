@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from jobs.feed import JobEvent
+from jobs.errors import CursorExpired
+from jobs.feed import JobEvent, last_missing
 from jobs.filters import EventFilter
 from resolvers.log import checked_position
-from resolvers.reading import check_filter
+from resolvers.reading import check_event_filter
 from resolvers.services import Principal, Services
 
 _BATCH = 500
@@ -21,13 +22,15 @@ async def job_events(
     Raises ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``, and ``SubscriberTooSlow`` when they
     are not taken fast enough.
     """
-    check_filter(wanted.jobs, ("filter", "jobs"))
+    check_event_filter(wanted.jobs, ("filter", "jobs"))
     position = services.hub.position
     if after is not None:
         position = await checked_position(services, after)
         while position < services.hub.position:
             # The log is read until it is level with the hub; a slow reader is slowed down here, not dropped.
             events = await services.events.read(position, _BATCH)
+            if last_missing(events, position) is not None:
+                raise CursorExpired
             for event in events:
                 if wanted.matches(event.type, event.job_id, event.snapshot):
                     yield event

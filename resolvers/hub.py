@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from jobs.errors import StoreUnavailable, SubscriberTooSlow
-from jobs.feed import JobEvent, feed_cursor
+from jobs.errors import CursorExpired, StoreUnavailable, SubscriberTooSlow
+from jobs.feed import JobEvent, feed_cursor, last_missing
 from jobs.filters import EventFilter
 from storage.cancelling import end_task
 from storage.events import EventLog
@@ -40,9 +40,9 @@ class Subscriber:
         self._news = asyncio.Event()
 
     def offer(self, events: Iterable[JobEvent]) -> None:
-        """Buffer what this subscriber wants of ``events``. Once something did not fit, nothing more is taken: no gaps."""
+        """Buffer what this subscriber wants of ``events``. Once something could not be, nothing more is taken: no gaps."""
         for event in events:
-            if self._overflowed:
+            if self._overflowed or self._failure is not None:
                 break
             if event.number <= self.position or not self.wanted.matches(event.type, event.job_id, event.snapshot):
                 continue
@@ -119,7 +119,14 @@ class EventHub:
         events = await self._log.read(self.position, _BATCH)
         if not events:
             return False
+        self._tell_of_gap(last_missing(events, self.position))
         self.position = events[-1].number
         for subscriber in self._subscribers:
             subscriber.offer(events)
         return len(events) == _BATCH
+
+    def _tell_of_gap(self, missing: int | None) -> None:
+        """Events were pruned before this gateway came to them: whoever has not read them elsewhere cannot go on."""
+        for subscriber in self._subscribers:
+            if missing is not None and subscriber.position < missing:
+                subscriber.fail(CursorExpired())

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.errors import BadCursor
-from jobs.feed import JobEvent, feed_cursor, feed_number
+from jobs.errors import BadCursor, CursorExpired
+from jobs.feed import JobEvent, feed_cursor, feed_number, last_missing
 from jobs.filters import EventFilter
 from jobs.paging import Page, page_size
-from resolvers.reading import check_filter
+from resolvers.reading import check_event_filter
 from resolvers.services import Principal, Services
 
 MAX_SCANNED: Final = 10_000
@@ -38,17 +38,23 @@ async def list_events(
 
     Raises ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``.
     """
-    check_filter(wanted.jobs, ("filter", "jobs"))
+    check_event_filter(wanted.jobs, ("filter", "jobs"))
     size, start = page_size(first, "first"), await checked_position(services, after)
     found: list[JobEvent] = []
     position, looked_at = start, 0
     at_end = False
     while len(found) <= size and looked_at < MAX_SCANNED and not at_end:
         events = await services.events.read(position, _BATCH)
+        at_end = len(events) < _BATCH
+        missing = last_missing(events, position)
+        if missing is not None:
+            if after is not None:
+                raise CursorExpired
+            # Pruned while they were read: the list begins with what is left.
+            start, found, events = missing, [], [event for event in events if event.number > missing]
         found += [event for event in events if wanted.matches(event.type, event.job_id, event.snapshot)]
         looked_at += len(events)
         position = events[-1].number if events else position
-        at_end = len(events) < _BATCH
     more = len(found) > size
     end = feed_cursor(_end_of(found[:size], start) if more else position)
     return EventPage(Page(found[:size], has_next=more or not at_end, has_previous=after is not None), end)
@@ -63,6 +69,9 @@ async def events_of_jobs(
     """
     size, position = page_size(first, "first"), await checked_position(services, after)
     found = await services.events.of_jobs(job_ids, position, size + 1)
+    if after is not None:
+        # Once more: what was pruned meanwhile may be missing here.
+        await services.events.check_reaches(position)
     return {
         job_id: EventPage(
             Page(events[:size], has_next=len(events) > size, has_previous=after is not None),
@@ -78,7 +87,7 @@ async def checked_position(services: Services, after: str | None) -> int:
     Raises ``BadCursor`` for one that the log has not reached, ``CursorExpired`` for one that it no longer reaches.
     """
     if after is None:
-        return 0
+        return await services.events.start()
     position = feed_number(after)
     if position > services.hub.position and position > await services.events.head():
         raise BadCursor(after)

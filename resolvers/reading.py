@@ -8,9 +8,10 @@ from jobs.cursors import decode_cursor, encode_cursor
 from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
 from jobs.history import History
+from jobs.input_matches import match_issues
 from jobs.job import Execution, Job
 from jobs.paging import Counted, Order, Page, page_request, page_size
-from jobs.workers import LiveWorker
+from jobs.workers import LiveTask, LiveWorker
 from resolvers.services import Principal, Services
 
 MAX_VALUES = 1000
@@ -39,7 +40,7 @@ async def list_jobs(
     before: str | None,
     offset: int | None,
 ) -> Page[Job]:
-    """One page of the jobs that match. Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``."""
+    """One page of the jobs that match. Raises ``InvalidInput``, ``BadCursor``, ``FilterTooSlow``, ``StoreUnavailable``."""
     check_filter(conditions, ("filter",))
     return await services.jobs.page(conditions, order, page_request(first, last, after, before, offset))
 
@@ -73,6 +74,11 @@ async def list_workers(services: Services, principal: Principal) -> list[LiveWor
     return await services.registry.live_workers()
 
 
+async def list_tasks(services: Services, principal: Principal) -> list[LiveTask]:
+    """The tasks that live workers can run."""
+    return await services.registry.live_tasks()
+
+
 def execution_cursor(execution: Execution) -> str:
     """The cursor that leads behind a run in its job's history."""
     return encode_cursor(["run", execution.number])
@@ -88,8 +94,16 @@ def check_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
     start, end = conditions.from_, conditions.to
     if start is not None and end is not None and start > end:
         issues.append(Issue((*path, "to"), "is before from"))
+    issues += match_issues(conditions.input or (), (*path, "input"))
     if issues:
         raise InvalidInput(issues)
+
+
+def check_event_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
+    """Raise ``InvalidInput`` for a filter that events cannot be compared with: they do not carry the input of their jobs."""
+    if conditions.input is not None:
+        raise InvalidInput([Issue((*path, "input"), "cannot be asked of events, which do not carry the input of jobs")])
+    check_filter(conditions, path)
 
 
 def _lists(conditions: JobFilter) -> Sequence[tuple[str, Sequence[object] | None]]:

@@ -14,6 +14,7 @@ from storage.job_updates import NewJob
 from storage.jobs import JobReader
 from storage.registry import Registry
 from storage.signals import Signals
+from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 
 
@@ -33,6 +34,7 @@ class Services:
     insertions: Batcher[NewJob, None]
     """Dispatches that arrive together are inserted together."""
     executions: ExecutionReader
+    statistics: StatisticsReader
     events: EventLog
     hub: EventHub
     registry: Registry

@@ -14,6 +14,7 @@ from jobs.events import EventType
 from jobs.lifecycle import Action, JobStatus
 from jobs.paging import OrderField
 from jobs.recurrence import MissedRuns, Overlap
+from jobs.spans import Bucket
 
 __all__ = [
     "Direction",
@@ -25,7 +26,10 @@ __all__ = [
     "OrderField",
     "Overlap",
     "ProblemCode",
+    "StatsBucket",
 ]
+
+StatsBucket = Bucket
 
 
 class JobAction(StrEnum):
@@ -131,6 +135,12 @@ _publish(
     "Overlap",
     "What becomes of an occurrence that comes due while the job still runs.",
     {"SKIP": "It is not run.", "QUEUE_ONE": "One run follows right after."},
+)
+_publish(
+    StatsBucket,
+    "StatsBucket",
+    "How long each bucket of a series is. All begin at whole ones in UTC.",
+    {"MINUTE": "One minute.", "HOUR": "One hour.", "DAY": "One day, from midnight UTC."},
 )
 _publish(
     JobAction,

@@ -16,9 +16,11 @@ from strawberry.types.execution import StreamExecutionResult
 from jobs.errors import (
     BadCursor,
     CursorExpired,
+    FilterTooSlow,
     InvalidInput,
     StoreUnavailable,
     SubscriberTooSlow,
+    TooExpensive,
 )
 
 logger = logging.getLogger("jobgate.faults")
@@ -30,8 +32,17 @@ BAD_USER_INPUT: Final = "BAD_USER_INPUT"
 BAD_CURSOR: Final = "BAD_CURSOR"
 CURSOR_EXPIRED: Final = "CURSOR_EXPIRED"
 SUBSCRIBER_TOO_SLOW: Final = "SUBSCRIBER_TOO_SLOW"
+STATS_TIMEOUT: Final = "STATS_TIMEOUT"
+FILTER_TIMEOUT: Final = "FILTER_TIMEOUT"
 UNAVAILABLE: Final = "UNAVAILABLE"
 INTERNAL: Final = "INTERNAL"
+
+_CODES: Final[dict[type[Exception], str]] = {
+    CursorExpired: CURSOR_EXPIRED,
+    FilterTooSlow: FILTER_TIMEOUT,
+    TooExpensive: STATS_TIMEOUT,
+}
+"""The codes of errors that there is nothing else to tell about."""
 
 
 class PublicErrors(SchemaExtension):
@@ -110,8 +121,8 @@ def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
             return str(cause), {"code": BAD_CURSOR, "issues": _issues(cause)}
         case InvalidInput():
             return str(cause), {"code": BAD_USER_INPUT, "issues": _issues(cause)}
-        case CursorExpired():
-            return str(cause), {"code": CURSOR_EXPIRED}
+        case CursorExpired() | FilterTooSlow() | TooExpensive():
+            return str(cause), {"code": _CODES[type(cause)]}
         case SubscriberTooSlow():
             return str(cause), {"code": SUBSCRIBER_TOO_SLOW, "cursor": cause.cursor}
         case StoreUnavailable():

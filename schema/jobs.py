@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 
 import strawberry
 
+from jobs.filters import InputMatch
 from jobs.filters import JobFilter as DomainFilter
 from jobs.job import Job as DomainJob
 from jobs.paging import Order, Page, job_cursor
@@ -16,8 +17,29 @@ from schema.context import Info
 from schema.enums import Direction, JobStatus, OrderField
 from schema.job import Count, Job
 from schema.node import PageInfo
+from schema.scalars import JSON
 
 T = TypeVar("T")
+
+
+@strawberry.input(
+    name="JSONMatch",
+    description=(
+        "That a value stands at a path within a job's input. The same as in JSON: 1 is 1.0 but not true, null is not nothing, "
+        "and the order of an object's keys does not matter. Nothing in equals is an operator."
+    ),
+)
+class JSONMatch:
+    path: str = strawberry.field(
+        description=(
+            "Keys with dots in between, such as user.id; a whole number also counts as a place in a list, from 0. 16 keys and "
+            "256 characters at most; none is empty or begins with $."
+        )
+    )
+    equals: JSON = strawberry.field(description="The whole value: at most 5 levels deep, with 100 values in it.")
+
+    def to_domain(self) -> InputMatch:
+        return InputMatch(self.path, self.equals)
 
 
 @strawberry.input(
@@ -42,6 +64,14 @@ class JobFilter:
         default=None, description="Whose latest error has one of these codes."
     )
     idempotency_key: str | None = strawberry.field(default=None, description="Dispatched with this key.")
+    input: list[JSONMatch] | None = strawberry.field(
+        default=None,
+        description=(
+            "With these values in their input, 10 at most. Each path is a condition; of several values for one path, one "
+            "has to be there. Without an index on the path jobs are looked through one by one: a page that takes longer than "
+            "2 s is an error with the code FILTER_TIMEOUT. Events do not carry the input: in a filter of them this is refused."
+        ),
+    )
 
     def to_domain(self) -> DomainFilter:
         return DomainFilter(
@@ -57,6 +87,7 @@ class JobFilter:
             to=self.to,
             error_code=_tuple(self.error_code),
             idempotency_key=self.idempotency_key,
+            input=None if self.input is None else tuple(match.to_domain() for match in self.input),
         )
 
 

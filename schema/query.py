@@ -12,7 +12,8 @@ from jobs.filters import JobFilter as DomainFilter
 from jobs.paging import Order
 from resolvers.log import list_events
 from resolvers.planning import preview_schedule
-from resolvers.reading import find_job, list_jobs, list_workers, read_history
+from resolvers.reading import find_job, list_jobs, list_tasks, list_workers, read_history
+from resolvers.statistics import count_jobs_by_status
 from schema.arguments import After, Before, First, JobId, OptionalFirst, OptionalLast, OptionalOffset, RunCount
 from schema.context import Info
 from schema.dispatch import ScheduleInput
@@ -23,7 +24,8 @@ from schema.jobs import JobConnection, JobFilter, JobOrder
 from schema.node import Node
 from schema.problems import InvalidInput
 from schema.schedule import SchedulePreview, SchedulePreviewResult
-from schema.worker import Worker
+from schema.statistics import JobStats
+from schema.worker import Task, Worker
 
 
 @strawberry.type(description="What can be read.")
@@ -74,6 +76,22 @@ class Query:
 
     @strawberry.field(
         description=(
+            "How many jobs there are, and how their runs went: what is in the log, a second behind at most. By product, env, "
+            "namespace and task it costs the same however many jobs there are, and so do executions by time; else they are "
+            "counted, and where that takes longer than 3 s the answer is an error with the code STATS_TIMEOUT."
+        )
+    )
+    async def stats(
+        self,
+        info: Info,
+        filter: Annotated[JobFilter | None, argument(description="Which jobs; all unless given.")] = None,
+    ) -> JobStats:
+        conditions = filter.to_domain() if filter else DomainFilter()
+        counts = await count_jobs_by_status(info.context.services, info.context.principal, conditions)
+        return JobStats.from_domain(counts, conditions)
+
+    @strawberry.field(
+        description=(
             "What has happened, oldest first, from the oldest event that is kept or from behind a cursor. For one page 10 000 "
             "events are looked through at most: while hasNextPage holds, endCursor leads on, also from an empty page."
         )
@@ -102,6 +120,11 @@ class Query:
             return SchedulePreview(runs=preview_schedule(info.context.services, schedule.to_domain(), count))
         except BadInput as error:
             return InvalidInput.from_domain(error)
+
+    @strawberry.field(description="The tasks that live workers can run, by namespace and name, 1 000 at most.")
+    async def tasks(self, info: Info) -> list[Task]:
+        found = await list_tasks(info.context.services, info.context.principal)
+        return [Task.from_domain(task) for task in found]
 
     @strawberry.field(description="The workers that live, those that began first before the others.")
     async def workers(self, info: Info) -> list[Worker]:

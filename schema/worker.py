@@ -7,7 +7,8 @@ from typing import Self
 
 import strawberry
 
-from jobs.workers import LiveWorker
+from jobs.workers import LiveTask, LiveWorker
+from schema.scalars import JSON
 
 
 @strawberry.type(description="A process that runs jobs, and was heard of in the last 15 seconds.")
@@ -28,4 +29,26 @@ class Worker:
             running=worker.running,
             concurrency=worker.concurrency,
             host=worker.host,
+        )
+
+
+@strawberry.type(description="A handler that some live worker can run.")
+class Task:
+    namespace: str = strawberry.field(description="The group that it belongs to.")
+    name: str = strawberry.field(description="Its name within the group: what a dispatch calls task.")
+    description: str | None = strawberry.field(description="What it does, in its author's words.")
+    input_schema: JSON | None = strawberry.field(
+        description="The JSON Schema that a dispatch checks the input against; null when any input will do."
+    )
+    workers: int = strawberry.field(description="How many live workers can run it.")
+
+    @classmethod
+    def from_domain(cls, task: LiveTask) -> Self:
+        schema = task.input_schema
+        return cls(
+            namespace=task.namespace,
+            name=task.name,
+            description=task.description,
+            input_schema=None if schema is None else JSON(schema),
+            workers=task.workers,
         )

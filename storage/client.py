@@ -6,6 +6,8 @@ own asyncio client, whose calls are the same, can be chosen instead.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -70,10 +72,18 @@ def open_database(client: Any, name: str) -> Database:
     )
 
 
-async def aggregate(collection: Collection, stages: list[dict[str, Any]]) -> Any:
+async def aggregate(collection: Collection, stages: list[dict[str, Any]], **options: Any) -> Any:
     """A cursor: motor answers it, PyMongo's asyncio client a coroutine that gives it."""
-    cursor = collection.aggregate(stages)
+    cursor = collection.aggregate(stages, **options)
     return await cursor if hasattr(cursor, "__await__") else cursor
+
+
+@asynccontextmanager
+async def snapshot(database: Database) -> AsyncIterator[Any]:
+    """A session whose reads all see the database as it was at the first of them: for 5 minutes at most."""
+    session = database.client.start_session(snapshot=True)
+    async with await session if hasattr(session, "__await__") else session as begun:
+        yield begun
 
 
 def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:

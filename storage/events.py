@@ -22,8 +22,15 @@ class EventLog:
         """The feed number of the newest event; 0 while there is none."""
         return await self._edge(-1)
 
+    async def start(self) -> int:
+        """The feed number before the oldest event that there is; 0 while there is none."""
+        return max(await self._edge(1) - 1, 0)
+
     async def read(self, after: int, limit: int) -> list[JobEvent]:
-        """Up to ``limit`` events behind the feed number ``after``, in order."""
+        """Up to ``limit`` events behind the feed number ``after``, in order.
+
+        Those that were pruned meanwhile are missing: :func:`jobs.feed.last_missing` tells.
+        """
         with mongodb_errors():
             cursor = self._events.find({"_id": {"$gt": after}}).sort([("_id", 1)]).limit(limit)
             return [event_from_document(document) for document in await cursor.to_list(limit)]

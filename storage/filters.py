@@ -10,6 +10,7 @@ from jobs.filters import JobFilter
 from jobs.paging import Order, OrderField, Position
 from storage.documents import Document
 from storage.indexes import IS_RECURRING
+from storage.input_matches import input_conditions
 
 LIVING: Final[Document] = {"deleted_at": None}
 """All but the tombstones of deleted jobs whose last event is on its way to the log."""
@@ -30,6 +31,8 @@ def job_filter(conditions: JobFilter) -> Document:
     _put(wanted, "idempotency.key", _equal(conditions.idempotency_key))
     if conditions.recurring is not None:
         wanted |= IS_RECURRING if conditions.recurring else {"recurrence": {"$eq": None}}
+    if conditions.input is not None:
+        wanted["$and"] = input_conditions(conditions.input)
     return wanted
 
 

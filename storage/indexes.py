@@ -10,7 +10,7 @@ from pymongo import DESCENDING as DOWN
 from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
-from jobs.lifecycle import JobStatus
+from jobs.lifecycle import TERMINAL, JobStatus
 from jobs.paging import OrderField
 from storage.client import Collection, Database
 from storage.errors import mongodb_errors
@@ -50,7 +50,12 @@ def _job_indexes() -> list[IndexModel]:
             "backlog",
         ),
         _partial([("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
+        # What retention removes. One a status, so that a job is written to it once: when it ends.
+        *[_partial([("completed_at", UP), ("_id", UP)], {"status": status}, f"ended:{status}") for status in _ENDED],
     ]
+
+
+_ENDED: Final = sorted(status.value for status in TERMINAL)
 
 
 def _partial(keys: list[tuple[str, int]], condition: Mapping[str, Any], name: str) -> IndexModel:
@@ -67,21 +72,39 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         IndexModel([("job_id", UP), ("number", DOWN)], unique=True),
         # The second line of defence behind the promotion's compare-and-set: no occurrence of a recurring job is run twice.
         _unique([("job_id", UP), ("scheduled_for", UP)], {"recurring": True}),
+        IndexModel([("completed_at", UP)]),
     ],
     "events": [
         IndexModel([("job_id", UP), ("seq", UP)], unique=True),
         # The events of one job behind a cursor, which is a feed number.
         IndexModel([("job_id", UP), ("_id", UP)]),
     ],
+    "operations": [IndexModel([("completed_at", UP)])],
+    # Counters, by what they count and when.
+    "statistics": [
+        IndexModel([("level", UP), ("start", UP)]),
+        IndexModel([("level", UP), ("product", UP), ("start", UP)]),
+    ],
     # Those that were killed have not signed out.
     "workers": [IndexModel([("heartbeat_at", UP)], expireAfterSeconds=3600)],
 }
 
 
-async def create_indexes(database: Database) -> None:
-    """Create what is missing, and anew what was defined otherwise before. Safe to run from many processes at once."""
+def input_index(path: str) -> IndexModel:
+    """Of the jobs with something at this path of their input, in the default order of lists."""
+    field = f"input.{path}"
+    return _partial([(field, UP), ("created_at", UP), ("_id", UP)], {field: {"$exists": True}}, f"input:{path}")
+
+
+async def create_indexes(database: Database, input_paths: Sequence[str] = ()) -> None:
+    """Create what is missing, and anew what was defined otherwise before. Safe to run from many processes at once.
+
+    ``input_paths`` are those within the input of jobs that are to be indexed. One that is no longer among them keeps its
+    index: another process may have been told otherwise.
+    """
+    wanted = {**INDEXES, "jobs": [*INDEXES["jobs"], *map(input_index, input_paths)]}
     with mongodb_errors():
-        for collection, indexes in INDEXES.items():
+        for collection, indexes in wanted.items():
             try:
                 await database[collection].create_indexes(indexes)
             except OperationFailure as error:

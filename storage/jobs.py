@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from pymongo.errors import ExecutionTimeout
 
-from jobs.errors import StoreUnavailable
+from jobs.errors import FilterTooSlow, StoreUnavailable
 from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -21,6 +22,9 @@ from storage.filters import LIVING, beyond, job_filter, sort_keys
 
 COUNT_BOUND: Final = 10_000
 """How far jobs are counted for a list; beyond it the count says "at least"."""
+
+SCAN_TIMEOUT_MS: Final = 2_000
+"""How long one read of a list may look through the input of jobs."""
 
 _COUNT_TIMEOUT_MS: Final = 2_000
 _HIDDEN: Final = {"outbox": 0}
@@ -43,8 +47,9 @@ class RunRef:
 class JobReader:
     """The collection ``jobs`` as values."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scan_timeout_ms: int = SCAN_TIMEOUT_MS) -> None:
         self._jobs: Collection = database["jobs"]
+        self._scan_timeout_ms = scan_timeout_ms
 
     async def find(self, job_id: str) -> Job | None:
         with mongodb_errors():
@@ -59,13 +64,16 @@ class JobReader:
     async def page(self, conditions: JobFilter, order: Order, request: PageRequest) -> Page[Job]:
         """One page of the jobs that match, by keyset: stable while jobs come and go.
 
-        Raises :class:`jobs.errors.BadCursor`.
+        Raises :class:`jobs.errors.BadCursor`, and :class:`jobs.errors.FilterTooSlow` where the input of too many jobs would
+        have to be looked at.
         """
         forward = not request.backward
         start, name = (request.after, "after") if forward else (request.before, "before")
         position = None if start is None else job_position(start, order, name)
         wanted = _bounded(conditions, order, request)
-        found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset)
+        within_ms = None if conditions.input is None else self._scan_timeout_ms
+        with _too_slow(within_ms):
+            found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset, within_ms)
         items, more = found[: request.size], len(found) > request.size
         came_from = start is not None or request.offset > 0
         if forward:
@@ -75,13 +83,11 @@ class JobReader:
     async def count(self, conditions: JobFilter, bound: int = COUNT_BOUND) -> Counted:
         """How many jobs match, counted no further than ``bound`` and no longer than two seconds."""
         try:
-            with mongodb_errors():
+            with _too_slow(_COUNT_TIMEOUT_MS), mongodb_errors():
                 value = await self._jobs.count_documents(
                     job_filter(conditions), limit=bound + 1, maxTimeMS=_COUNT_TIMEOUT_MS
                 )
-        except StoreUnavailable as error:
-            if not isinstance(error.__cause__, ExecutionTimeout):
-                raise
+        except FilterTooSlow:
             return Counted(0, exact=False)
         return Counted(min(value, bound), exact=value <= bound)
 
@@ -132,7 +138,14 @@ class JobReader:
         return now, [job_from_document(document) for document in documents]
 
     async def _slice(
-        self, wanted: list[Document], order: Order, position: Position | None, size: int, forward: bool, skip: int
+        self,
+        wanted: list[Document],
+        order: Order,
+        position: Position | None,
+        size: int,
+        forward: bool,
+        skip: int,
+        within_ms: int | None,
     ) -> list[Job]:
         keys = sort_keys(order, forward=forward)
         alternatives = [{}] if position is None else beyond(position, forward=forward)
@@ -140,18 +153,36 @@ class JobReader:
         for alternative in alternatives:
             if len(found) < size:
                 both = {"$and": [*wanted, alternative]}
-                found += await self._list(both, sort=keys, limit=size - len(found), skip=skip)
+                missing = size - len(found)
+                found += await self._list(both, sort=keys, limit=missing, skip=skip, within_ms=within_ms)
         return found
 
     async def _list(
-        self, wanted: Document, *, limit: int, sort: list[tuple[str, int]] | None = None, skip: int = 0
+        self,
+        wanted: Document,
+        *,
+        limit: int,
+        sort: list[tuple[str, int]] | None = None,
+        skip: int = 0,
+        within_ms: int | None = None,
     ) -> list[Job]:
         if not limit:
             return []
         with mongodb_errors():
-            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort).skip(skip).limit(limit)
+            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort, max_time_ms=within_ms).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
+
+
+@contextmanager
+def _too_slow(within_ms: int | None) -> Iterator[None]:
+    """Tell what took longer than it was given from a store that is away."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if within_ms is None or not isinstance(error.__cause__, ExecutionTimeout):
+            raise
+        raise FilterTooSlow(within_ms / 1000) from error
 
 
 def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:

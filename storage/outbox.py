@@ -22,7 +22,7 @@ from storage.errors import mongodb_errors
 logger = logging.getLogger("jobgate.outbox")
 
 _ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
-_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key", "deleted_at"), 1)
+EVENT_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key", "deleted_at"), 1)
 _TOLD: Final = (
     "seq",
     "type",
@@ -35,6 +35,7 @@ _TOLD: Final = (
     "execution_count",
     "error",
 )
+_COUNTED: Final = ("number", "status", "scheduled_for", "started_at", "completed_at")
 _DUPLICATE_KEY: Final = 11000
 
 
@@ -53,7 +54,7 @@ class Outbox:
     async def relay(self, limit: int) -> list[JobEvent]:
         """Move the events of up to ``limit`` jobs, oldest first, and answer them. Raises :class:`Deposed`."""
         with mongodb_errors():
-            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, _FIELDS, hint="outbox")
+            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, EVENT_FIELDS, hint="outbox")
             jobs = await cursor.sort([("outbox.0.at", 1)]).limit(limit).to_list(limit)
         if not jobs:
             return []
@@ -147,16 +148,28 @@ def _keyed(job: Document) -> Iterator[tuple[Any, str, int, Document]]:
     latest = job["outbox"][0]["at"]
     for entry in job["outbox"]:
         latest = max(latest, entry["at"])
-        yield latest, job["_id"], entry["seq"], _event(job, entry)
+        yield latest, job["_id"], entry["seq"], event_of(job, entry)
 
 
-def _event(job: Document, entry: Mapping[str, Any]) -> Document:
+def event_of(job: Document, entry: Mapping[str, Any]) -> Document:
+    """The event that an entry of a job's outbox becomes in the log, but for its number there."""
     return {
         "job_id": job["_id"],
         **{field: entry[field] for field in _TOLD},
         **{field: job[field] for field in _ORIGIN},
+        **_counted(entry),
         "recurring": "recurrence" in job and bool(job["recurrence"]),
         "idempotency_key": (job.get("idempotency") or {}).get("key"),
+    }
+
+
+def _counted(entry: Mapping[str, Any]) -> Document:
+    """What statistics need to know; an entry that an older version wrote has nothing to tell them."""
+    run = entry["execution"]
+    return {
+        "retry_count": entry.get("retry_count", 0),
+        "before": entry.get("before"),
+        "run": None if run is None else {field: run[field] for field in _COUNTED},
     }
 
 

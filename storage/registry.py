@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,8 +12,8 @@ from pymongo import UpdateOne
 
 from jobs.dispatch import TaskTerms
 from jobs.times import MILLISECOND, to_milliseconds
-from jobs.workers import LiveWorker
-from storage.client import Collection, Database
+from jobs.workers import LiveTask, LiveWorker
+from storage.client import Collection, Database, aggregate
 from storage.errors import mongodb_errors
 
 WORKER_ALIVE: Final = timedelta(seconds=15)
@@ -27,6 +28,8 @@ class WorkerCard:
     host: str
     pid: int
     concurrency: int
+    tasks: tuple[str, ...] = ()
+    """The tasks that it can run, as ``namespace.name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ class Registry:
         self._tasks: Collection = database["tasks"]
 
     async def offer(self, tasks: Sequence[TaskCard]) -> None:
-        """Make tasks known. They stay known when the worker is gone: its jobs wait for the next one."""
+        """Make tasks known. They stay known when the worker is gone: its jobs wait for the next one.
+
+        Of workers that say different things of a task, the one that came last is believed.
+        """
         writes = [
             UpdateOne({"_id": f"{task.namespace}.{task.name}"}, [{"$set": _task_fields(task)}], upsert=True)
             for task in tasks
@@ -62,7 +68,9 @@ class Registry:
         if task is None or task["namespace"] != namespace:
             return None
         timeout = task["timeout"]
-        return TaskTerms(task["retries"], None if timeout is None else timeout * MILLISECOND)
+        # Tasks that an older version has offered have no schema.
+        schema = task.get("input_schema")
+        return TaskTerms(task["retries"], None if timeout is None else timeout * MILLISECOND, schema)
 
     async def sign_in(self, worker: WorkerCard, running: int) -> None:
         """Say that the worker lives."""
@@ -71,6 +79,7 @@ class Registry:
             "pid": worker.pid,
             "concurrency": worker.concurrency,
             "running": running,
+            "tasks": {"$literal": list(worker.tasks)},
             "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
             "heartbeat_at": "$$NOW",
         }
@@ -88,6 +97,21 @@ class Registry:
             cursor = self._workers.find(_ALIVE).sort([("started_at", 1), ("_id", 1)]).limit(_MOST_WORKERS)
             return [_live_worker(document) for document in await cursor.to_list(_MOST_WORKERS)]
 
+    async def live_tasks(self) -> list[LiveTask]:
+        """The tasks that workers can run that were heard of lately, by namespace and name."""
+        stages: list[dict[str, Any]] = [
+            {"$match": _ALIVE},
+            {"$unwind": "$tasks"},
+            {"$group": {"_id": "$tasks", "workers": {"$sum": 1}}},
+            {"$lookup": {"from": "tasks", "localField": "_id", "foreignField": "_id", "as": "task"}},
+            {"$unwind": "$task"},
+            {"$sort": {"task.namespace": 1, "task.name": 1}},
+            {"$limit": _MOST_TASKS},
+        ]
+        with mongodb_errors():
+            found = await (await aggregate(self._workers, stages)).to_list(_MOST_TASKS)
+        return [_live_task(one["task"], one["workers"]) for one in found]
+
     async def any_worker_lives(self) -> bool:
         """Whether some worker was heard of lately, by the database's clock."""
         with mongodb_errors():
@@ -96,6 +120,7 @@ class Registry:
 
 
 _MOST_WORKERS: Final = 1_000
+_MOST_TASKS: Final = 1_000
 _ALIVE: Final = {"$expr": {"$gt": ["$heartbeat_at", {"$subtract": ["$$NOW", to_milliseconds(WORKER_ALIVE)]}]}}
 
 
@@ -110,6 +135,17 @@ def _live_worker(document: Mapping[str, Any]) -> LiveWorker:
     )
 
 
+def _live_task(task: Mapping[str, Any], workers: int) -> LiveTask:
+    schema = task.get("input_schema")
+    return LiveTask(
+        namespace=task["namespace"],
+        name=task["name"],
+        description=task["description"],
+        input_schema=None if schema is None else json.loads(schema),
+        workers=workers,
+    )
+
+
 def _task_fields(task: TaskCard) -> dict[str, object]:
     timeout = task.terms.timeout
     return {
@@ -118,5 +154,7 @@ def _task_fields(task: TaskCard) -> dict[str, object]:
         "description": {"$literal": task.description},
         "retries": task.terms.retries,
         "timeout": None if timeout is None else to_milliseconds(timeout),
+        # As text: MongoDB has its own ideas of keys such as "$ref".
+        "input_schema": {"$literal": task.terms.input_schema},
         "seen_at": "$$NOW",
     }

@@ -59,9 +59,9 @@ def pause_update(actor: str | None, reason: str | None) -> Pipeline:
     return transition(values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended)
 
 
-def delete_update(actor: str | None) -> Pipeline:
+def delete_update(actor: str | None, reason: str | None = None) -> Pipeline:
     """A tombstone that no read shows; the relay removes it once its event is in the log."""
-    return transition({"deleted_at": NOW}, [RULES[Action.DELETE].event], actor=actor)
+    return transition({"deleted_at": NOW}, [RULES[Action.DELETE].event], actor=actor, reason=reason)
 
 
 def unchanged_since(job: Job, action: Action) -> Document:

@@ -46,12 +46,13 @@ def transition(
     ended: EndedRun | None = None,
 ) -> Pipeline:
     """The update that sets ``values`` (dotted paths allowed) and tells of it with ``events``, in this order."""
-    stages: Pipeline = [] if ended is None else [_tally(ended)]
+    stages: Pipeline = [{"$set": {"before": _STANDING}}]
+    if ended is not None:
+        stages.append(_tally(ended))
     stages.append({"$set": {**_written(values), "revision": {"$add": ["$revision", 1]}, "updated_at": "$$NOW"}})
     stages.append({"$set": {"effective_at": _EFFECTIVE_AT}})
     stages.append({"$set": _announcement(events, actor, reason, ended is not None)})
-    if ended is not None:
-        stages.append({"$unset": "ended"})
+    stages.append({"$unset": ["before", "ended"]})
     return stages
 
 
@@ -67,11 +68,18 @@ def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str
             "execution": None,
             **{field: job[field] for field in ("status", "scheduled_at", "effective_at", "execution_count")},
             "error": None,
+            "retry_count": job["retry_count"],
+            "before": _NOT_THERE if number == 1 else None,
         }
         for number, event in enumerate(events, start=1)
     ]
     return {"outbox": entries, "event_seq": len(entries)}
 
+
+_STANDING: Final = {"status": "$status", "retry_count": "$retry_count"}
+"""How the job is counted in the statistics."""
+
+_NOT_THERE: Final = {"status": None, "retry_count": 0}
 
 _EFFECTIVE_AT: Final = {
     "$cond": [{"$in": ["$status", sorted(status.value for status in TERMINAL)]}, "$completed_at", "$scheduled_at"]
@@ -126,6 +134,9 @@ def _announcement(events: Sequence[EventType], actor: str | None, reason: str | 
             "effective_at": "$effective_at",
             "execution_count": "$execution_count",
             "error": "$last_error",
+            "retry_count": "$retry_count",
+            # Of several events of one write, the first tells statistics how the job moved; the others find it there already.
+            "before": "$before" if number == 1 else None,
         }
         for number, event in enumerate(events, start=1)
     ]

@@ -144,7 +144,12 @@ class LiveGateway:
     @asynccontextmanager
     async def worker(self, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
         """A worker with these handlers beside the gateway."""
-        registry = TaskRegistry(define(name, handler) for name, handler in handlers.items())
+        async with self.worker_of(TaskRegistry(define(name, handler) for name, handler in handlers.items())):
+            yield
+
+    @asynccontextmanager
+    async def worker_of(self, registry: TaskRegistry) -> AsyncIterator[None]:
+        """A worker with these tasks beside the gateway."""
         stop, ready = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(run_worker(worker_config(self._settings), registry, stop, ready))

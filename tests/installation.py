@@ -30,6 +30,7 @@ from storage.jobs import JobReader
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
 from storage.signals import Signals, Topic
+from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from tests.factories import make_request
@@ -142,6 +143,7 @@ def _services(database: Database, signals: Signals, hub: EventHub) -> Services:
         writer=writer,
         insertions=Batcher(writer.insert_many),
         executions=ExecutionReader(database),
+        statistics=StatisticsReader(database),
         events=EventLog(database),
         hub=hub,
         registry=Registry(database),

@@ -17,6 +17,7 @@ from arq.connections import ArqRedis
 
 from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
+from jobs.retention import KEEP_ALL, RetentionPolicy
 from storage.batches import Batcher
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
 from storage.clock import DatabaseClock
@@ -25,8 +26,10 @@ from storage.indexes import create_indexes
 from storage.jobs import JobReader
 from storage.leases import Lease
 from storage.outbox import Outbox
+from storage.projection import Projection
 from storage.redis import close_redis, open_redis
 from storage.registry import WORKER_ALIVE, Registry, TaskCard, WorkerCard
+from storage.retention import Retention
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
@@ -36,6 +39,8 @@ from worker.heart import Heart
 from worker.loops import Loop
 from worker.poller import Poller
 from worker.promoter import Promoter
+from worker.pruner import LEASE as PRUNE_LEASE
+from worker.pruner import Pruner
 from worker.relay import LEASE as RELAY_LEASE
 from worker.relay import Relay
 from worker.running import Running
@@ -66,6 +71,10 @@ class WorkerConfig:
     max_outstanding: int
     sweep_every: timedelta
     renudge_after: timedelta
+    input_indexes: tuple[str, ...] = ()
+    """The paths within the input of jobs that have an index."""
+    retention: RetentionPolicy = KEEP_ALL
+    prune_every: timedelta = timedelta(minutes=1)
 
 
 async def run_worker(config: WorkerConfig, tasks: TaskRegistry, stop: asyncio.Event, ready: asyncio.Event) -> None:
@@ -90,7 +99,7 @@ async def _database(config: WorkerConfig) -> AsyncIterator[Database]:
     try:
         await check_server(client)
         database = open_database(client, config.database)
-        await create_indexes(database)
+        await create_indexes(database, config.input_indexes)
         yield database
     finally:
         await close_client(client)
@@ -114,7 +123,9 @@ class _Worker:
         self._config = config
         self._tasks = tasks
         host = socket.gethostname()
-        self._card = WorkerCard(f"{host}:{os.getpid()}:{os.urandom(4).hex()}", host, os.getpid(), config.concurrency)
+        name = f"{host}:{os.getpid()}:{os.urandom(4).hex()}"
+        offered = tuple(definition.name for definition in tasks.definitions())
+        self._card = WorkerCard(name, host, os.getpid(), config.concurrency, offered)
         self._registry = Registry(database)
         self._clock = DatabaseClock(database)
         self._running = Running(config.concurrency)
@@ -124,7 +135,8 @@ class _Worker:
         self._executor = self._new_executor(JobReader(database), JobWriter(database))
         self._poller = Poller(patient_redis, config.database, self._executor, self._running)
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
-        self._relay = Relay(Outbox(database), lease, self._signals, _always)
+        self._relay = Relay(Outbox(database), Projection(database), lease, self._signals, _always)
+        self._pruner = self._new_pruner(database)
         self._loops = self._new_loops(JobReader(database), JobWriter(database))
 
     async def start(self) -> None:
@@ -160,6 +172,7 @@ class _Worker:
             async with asyncio.timeout(_LEAVE_WITHIN):
                 await self._relay.run_once()
                 await self._relay.stop()
+                await self._pruner.stop()
                 await self._registry.sign_out(self._card)
         except (StoreUnavailable, TimeoutError) as error:
             logger.warning("worker %s goes without signing out: %s", self._card.id, error)
@@ -178,6 +191,11 @@ class _Worker:
         terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
         return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
 
+    def _new_pruner(self, database: Database) -> Pruner:
+        config = self._config
+        lease = Lease(database, "prune", self._card.id, PRUNE_LEASE)
+        return Pruner(Retention(database), config.retention, lease, self._signals, every=config.prune_every)
+
     def _new_loops(self, jobs: JobReader, writer: JobWriter) -> list[Loop]:
         config, signals = self._config, self._signals
         promoter = Promoter(jobs, writer, signals, self._clock, max_outstanding=config.max_outstanding)
@@ -195,6 +213,7 @@ class _Worker:
             Loop("promoter", promoter.run_once, partial(self._wakeups.wait, Topic.SCHEDULED)),
             Loop("sweeper", sweeper.run_once),
             Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
+            Loop("pruner", self._pruner.run_once),
             Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
             Loop("registry", self._keep_alive),
             Loop("clock", self._synchronise),
@@ -225,5 +244,5 @@ async def _always() -> bool:
 
 
 def _card(definition: TaskDefinition) -> TaskCard:
-    terms = TaskTerms(definition.retries, definition.timeout)
+    terms = TaskTerms(definition.retries, definition.timeout, definition.input_schema)
     return TaskCard(definition.namespace, definition.task, definition.description, terms)

@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from jobs.errors import JobgateError
+from jobs.input_schemas import BadSchema
+from worker.input_schemas import InputType, declared_schema
 
 INVALID_INPUT: Final = "INVALID_INPUT"
 """The code of every handler here whose input is not what it takes."""
@@ -52,6 +54,8 @@ class TaskDefinition:
     """The least number of automatic retries that a job of this task gets; a dispatch may ask for more."""
     timeout: timedelta | None = None
     """How long an attempt may take when the dispatch does not say."""
+    input_schema: str | None = None
+    """The JSON Schema that every dispatch's input has to meet, as JSON text."""
 
     @property
     def namespace(self) -> str:
@@ -94,15 +98,23 @@ _declared: Final[list[TaskDefinition]] = []
 
 
 def task(
-    name: str, *, retries: int = 0, timeout: float | timedelta | None = None, description: str | None = None
+    name: str,
+    *,
+    retries: int = 0,
+    timeout: float | timedelta | None = None,
+    description: str | None = None,
+    input: InputType | None = None,
 ) -> Callable[[H], H]:
     """Declare a function ``(context, input)`` as the handler of a task; it stays callable as it is.
 
-    ``timeout`` is in seconds unless it is a ``timedelta``. Raises :class:`TaskLoadError` for terms that make no sense.
+    ``timeout`` is in seconds unless it is a ``timedelta``. ``input`` is a JSON Schema, or a type that pydantic or msgspec has
+    one of: what does not meet it is not dispatched. The handler is given plain JSON all the same. Raises
+    :class:`TaskLoadError` for terms that make no sense.
     """
 
     def declare(handler: H) -> H:
-        _declared.append(define(name, handler, retries=retries, timeout=timeout, description=description))
+        terms = define(name, handler, retries=retries, timeout=timeout, description=description, input=input)
+        _declared.append(terms)
         return handler
 
     return declare
@@ -115,6 +127,7 @@ def define(
     retries: int = 0,
     timeout: float | timedelta | None = None,
     description: str | None = None,
+    input: InputType | None = None,
 ) -> TaskDefinition:
     """A checked definition. Raises :class:`TaskLoadError`."""
     if not _NAME.fullmatch(name):
@@ -122,7 +135,8 @@ def define(
     if retries < 0:
         raise TaskLoadError(f"task {name!r}: retries must not be negative")
     _check_handler(name, handler)
-    return TaskDefinition(name, handler, description or _first_paragraph(handler), retries, _limit(name, timeout))
+    said, limit = description or _first_paragraph(handler), _limit(name, timeout)
+    return TaskDefinition(name, handler, said, retries, limit, _schema(name, input))
 
 
 def load_tasks(modules: Sequence[str], built_in: Iterable[TaskDefinition] = ()) -> TaskRegistry:
@@ -181,6 +195,13 @@ def _limit(name: str, timeout: float | timedelta | None) -> timedelta | None:
     if limit is not None and limit <= timedelta(0):
         raise TaskLoadError(f"task {name!r}: the timeout must be positive")
     return limit
+
+
+def _schema(name: str, declared: InputType | None) -> str | None:
+    try:
+        return None if declared is None else declared_schema(declared)
+    except BadSchema as error:
+        raise TaskLoadError(f"task {name!r}: the input schema is of no use: {error}") from error
 
 
 def _check_handler(name: str, handler: Handler) -> None:

@@ -8,6 +8,11 @@ from gateway.devstack import Servers
 from schema.build import printed_schema
 from storage.client import Database
 from storage.indexes import create_indexes
+from storage.job_updates import NewJob
+from storage.outbox import Outbox
+from storage.projection import Projection
+from storage.transitions import JobWriter
+from tests.factories import make_job
 from tests.installation import offer
 from tests.programs import running, said
 
@@ -65,6 +70,19 @@ async def test_doctor_tells_what_is_missing(
     )
     assert found["workers"] == ("FAIL", "0 alive, 1 jobs queued")
     assert found["relay"] == ("ok", "every event is in the log")
+
+
+async def test_doctor_repairs_statistics_and_tells_what_was_wrong(
+    servers: Servers, database: Database, database_name: str, redis_url: str
+) -> None:
+    stores = {"MONGODB_URL": servers.mongodb_url, "REDIS_URL": redis_url, "JOBGATE_DATABASE": database_name}
+    await JobWriter(database).insert_many([NewJob(make_job(), None, nudged=False)])
+    await Outbox(database).relay(10)
+    await database["events"].update_many({}, {"$set": {"before": None}})
+    await Projection(database).fold()
+    wrong = "shop/prd demo.echo, lifetime: job:queued +1\nstatistics: 1 counters corrected\n"
+    assert await said("doctor", "--repair-stats", **stores) == (0, wrong, "")
+    assert await said("doctor", "--repair-stats", **stores) == (0, "statistics: every counter was right\n", "")
 
 
 async def test_doctor_looks_at_the_embedded_servers_where_no_others_are_named() -> None:

@@ -1,8 +1,9 @@
 """Following the event log: replay, then live, without a gap or a repetition."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,14 @@ from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
 from jobs.filters import EventFilter, JobFilter
 from resolvers.following import job_events
+from resolvers.hub import EventHub
+from resolvers.log import events_of_jobs, list_events
 from storage.client import Database
+from storage.events import EventLog
 from storage.outbox import Deposed, Outbox
+from storage.redis import close_redis, open_redis
 from storage.signals import Topic
+from storage.wakeups import Wakeups
 from tests.installation import ANN, Installation, installed, offer
 
 ALL = EventFilter()
@@ -101,6 +107,107 @@ async def test_a_cursor_that_the_log_no_longer_reaches_has_expired(
     with pytest.raises(CursorExpired):
         await taken(installation, 1, after=events[2].cursor)
     assert await taken(installation, 2, after=events[3].cursor) == events[4:]
+
+
+class PrunedMeanwhile(EventLog):
+    """A log that is shortened just before it is read."""
+
+    up_to = 4
+
+    async def read(self, after: int, limit: int) -> list[JobEvent]:
+        await self._events.delete_many({"_id": {"$lte": self.up_to}})
+        return await super().read(after, limit)
+
+    async def of_jobs(self, job_ids: Sequence[str], after: int, limit: int) -> Mapping[str, list[JobEvent]]:
+        await self._events.delete_many({"_id": {"$lte": self.up_to}})
+        return await super().of_jobs(job_ids, after, limit)
+
+
+async def test_a_replay_that_pruning_overtakes_fails_rather_than_to_leave_something_out(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.following._BATCH", 2)
+    events = await relayed(installation, database, 5)
+    async with aclosing(job_events(installation.services, ANN, ALL, feed_cursor(0))) as replay:
+        assert [await anext(replay) for _ in range(2)] == events[:2]
+        await database["events"].delete_many({"_id": {"$lte": 4}})
+        with pytest.raises(CursorExpired):
+            await anext(replay)
+
+
+async def test_a_page_of_the_log_that_pruning_overtakes_fails_rather_than_to_leave_something_out(
+    installation: Installation, database: Database
+) -> None:
+    events = await relayed(installation, database, 3)
+    services = replace(installation.services, events=PrunedMeanwhile(database))
+    with pytest.raises(CursorExpired):
+        await list_events(services, ANN, ALL, 10, events[2].cursor)
+    assert (await list_events(services, ANN, ALL, 10, events[3].cursor)).page.items == events[4:]
+
+
+async def test_the_events_of_a_job_that_pruning_overtakes_fail_rather_than_to_leave_something_out(
+    installation: Installation, database: Database
+) -> None:
+    events = await relayed(installation, database, 3)
+    ids = [events[2].job_id]
+    services = replace(installation.services, events=PrunedMeanwhile(database))
+    with pytest.raises(CursorExpired):
+        await events_of_jobs(services, ANN, ids, 10, events[2].cursor)
+    assert (await events_of_jobs(services, ANN, ids, 10, events[3].cursor))[ids[0]].page.items == []
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 10])
+async def test_the_log_begins_with_what_is_left_of_it(
+    installation: Installation, database: Database, meanwhile: bool, size: int
+) -> None:
+    events = await relayed(installation, database, 3)
+    if not meanwhile:
+        await database["events"].delete_many({"_id": {"$lte": 4}})
+    services = replace(installation.services, events=PrunedMeanwhile(database))
+    listed = await list_events(services, ANN, ALL, size, None)
+    items = events[4:][:size]
+    assert (listed.page.items, listed.page.has_next) == (items, size < 2)
+    assert listed.end == events[3 + len(items)].cursor
+
+
+async def test_the_end_of_a_job_without_events_is_a_cursor_that_still_leads_on(
+    installation: Installation, database: Database
+) -> None:
+    events = await relayed(installation, database, 3)
+    await database["events"].delete_many({"_id": {"$lte": 4}})
+    pruned, kept = events[0].job_id, events[4].job_id
+    pages = await events_of_jobs(installation.services, ANN, [pruned, kept], 10, None)
+    assert (pages[pruned].page.items, pages[kept].page.items) == ([], events[4:])
+    assert await taken(installation, 2, after=pages[pruned].end) == events[4:]
+
+
+async def test_a_gateway_that_pruning_overtakes_tells_those_who_miss_something(
+    installation: Installation, database: Database, redis_url: str
+) -> None:
+    events = await relayed(installation, database, 4)
+    await database["events"].delete_many({"_id": {"$lte": 4}})
+    redis = await open_redis(redis_url, database.name)
+    hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
+    hub.position = 1
+    async with hub.subscribe(ALL, 1) as behind, hub.subscribe(ALL, 4) as level, hub.subscribe(ALL, 6) as ahead:
+        await hub._hand_out()
+        for subscriber, expected in ((level, events[4:]), (ahead, events[6:])):
+            assert [await subscriber.next() for _ in expected] == expected
+        with pytest.raises(CursorExpired):
+            await behind.next()
+    await close_redis(redis)
+
+
+async def test_a_gateway_that_is_level_goes_on_over_pruned_events(
+    installation: Installation, database: Database
+) -> None:
+    async with installation.services.hub.subscribe(ALL, 0) as subscriber:
+        first = await relayed(installation, database, 2)
+        await database["events"].delete_many({"_id": {"$lte": 3}})
+        second = await relayed(installation, database, 1)
+        async with asyncio.timeout(10):
+            assert [await subscriber.next() for _ in range(6)] == first + second
 
 
 @pytest.mark.parametrize("after", ["", "nonsense", feed_cursor(10**6)])

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
-from pymongo import MongoClient
 
 from gateway.devstack import Servers
 from jobs.feed import feed_cursor
+from storage.client import Database
+from storage.projection import Projection
+from storage.retention import Retention
+from tests.ageing import DAY, ago
 from tests.gateway import LiveGateway, Socket, serving
 from worker.context import TaskContext
 from worker.tasks import TaskError
@@ -21,6 +24,7 @@ FOLLOW: Final = """
         }
     }
 """
+READ_LOG: Final = "query ($after: String) { events(after: $after) { nodes { jobId type } } }"
 BEGINNING: Final = feed_cursor(0)
 
 
@@ -41,6 +45,14 @@ def told(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def queued(*job_ids: str) -> list[tuple[str, str]]:
     """What jobs tell that are due at once."""
     return [(job_id, kind) for job_id in job_ids for kind in ("JOB_SCHEDULED", "JOB_QUEUED")]
+
+
+async def prune_events(database: Database, *, up_to: int) -> None:
+    """Have these grow old, and removed for it."""
+    while await Projection(database).fold():
+        pass
+    await database["events"].update_many({"_id": {"$lte": up_to}}, [{"$set": {"at": ago(30 * DAY)}}])
+    assert (await Retention(database).prune_events(30 * DAY)).count == up_to
 
 
 # ---------------------------------------------------------------- what is told
@@ -173,23 +185,38 @@ async def test_a_cursor_that_was_never_given_out_is_refused(gateway: LiveGateway
     assert message == {"id": "1", "type": "error", "payload": [error]}
 
 
-async def test_a_cursor_that_the_log_no_longer_reaches_has_expired(
-    gateway: LiveGateway, mongodb: MongoClient[dict[str, Any]], database_name: str
-) -> None:
+async def test_a_cursor_that_the_log_no_longer_reaches_has_expired(gateway: LiveGateway, database: Database) -> None:
     async with gateway.socket() as socket:
         await socket.subscribe("1", FOLLOW, after=BEGINNING)
         first, second = await gateway.dispatched(), await gateway.dispatched()
         assert told(await events(socket, 4)) == queued(first, second)
-        mongodb[database_name]["events"].delete_many({"_id": {"$lte": 2}})
+        await prune_events(database, up_to=2)
         await socket.subscribe("2", FOLLOW, after=feed_cursor(1))
         refusal = await socket.receive()
         await socket.subscribe("2", FOLLOW, after=feed_cursor(2))
         assert told(await events(socket, 2, "2")) == queued(second)
+    query = await gateway.ask(READ_LOG, after=feed_cursor(1))
     error = {
         "message": "the event log no longer reaches back to this cursor; read the jobs again and start from now",
         "extensions": {"code": "CURSOR_EXPIRED"},
     }
     assert refusal == {"id": "2", "type": "error", "payload": [error]}
+    assert [{name: one[name] for name in error} for one in query["errors"]] == [error]
+
+
+async def test_the_lists_of_events_begin_with_what_is_left(gateway: LiveGateway, database: Database) -> None:
+    async with gateway.socket() as socket:
+        await socket.subscribe("1", FOLLOW, after=BEGINNING)
+        ids = [await gateway.dispatched() for _ in range(3)]
+        await events(socket, 6)
+        await prune_events(database, up_to=3)
+    assert told((await gateway.data(READ_LOG))["events"]["nodes"]) == queued(*ids)[3:]
+    document = "query ($id: ID!) { job(id: $id) { events { nodes { jobId type } pageInfo { endCursor } } } }"
+    of_jobs = [(await gateway.data(document, id=job_id))["job"]["events"] for job_id in ids]
+    assert [told(each["nodes"]) for each in of_jobs] == [[], queued(ids[1])[1:], queued(ids[2])]
+    # What a job without events has answered is a cursor to come back with.
+    after = of_jobs[0]["pageInfo"]["endCursor"]
+    assert told((await gateway.data(READ_LOG, after=after))["events"]["nodes"]) == queued(*ids)[3:]
 
 
 async def test_a_filter_that_makes_no_sense_is_refused_with_its_place(gateway: LiveGateway) -> None:

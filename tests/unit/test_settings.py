@@ -29,12 +29,14 @@ def test_every_setting_can_be_given() -> None:
             "JOBGATE_PORT": "0",
             "JOBGATE_GRAPHIQL": "true",
             "JOBGATE_TASKS": "shop.tasks,shop.more",
+            "JOBGATE_INPUT_INDEXES": "user.id, order,user.id,",
             "JOBGATE_LEASE_SECONDS": "2.5",
             "JOBGATE_LOG_LEVEL": "DEBUG",
         }
     )
     assert store_urls(settings) == tuple(STORES.values())
     assert settings.task_modules == ["shop.tasks", "shop.more"]
+    assert settings.input_index_paths == ("user.id", "order")
     assert (settings.driver, settings.lease_seconds, settings.log_level) == (Driver.PYMONGO, 2.5, "DEBUG")
 
 
@@ -49,8 +51,16 @@ def test_every_setting_can_be_given() -> None:
         ("JOBGATE_PORT", "", "JOBGATE_PORT: input should be a valid integer"),
         ("JOBGATE_CONCURRENCY", "0", "JOBGATE_CONCURRENCY: input should be greater than or equal to 1, not '0'"),
         ("JOBGATE_LEASE_SECONDS", "nan", "JOBGATE_LEASE_SECONDS: "),
+        ("JOBGATE_KEEP_FAILED_DAYS", "-1", "JOBGATE_KEEP_FAILED_DAYS: input should be greater than or equal to 0"),
+        ("JOBGATE_KEEP_FAILED_DAYS", "inf", "JOBGATE_KEEP_FAILED_DAYS: input should be less than or equal to 36500"),
+        ("JOBGATE_KEEP_FAILED_DAYS", "nan", "JOBGATE_KEEP_FAILED_DAYS: "),
+        ("JOBGATE_KEEP_EXECUTIONS_DAYS", "1w", "JOBGATE_KEEP_EXECUTIONS_DAYS: input should be a valid number"),
+        ("JOBGATE_KEEP_EVENTS_DAYS", "0.04", "JOBGATE_KEEP_EVENTS_DAYS: input should be greater than or equal to 0.05"),
         ("JOBGATE_DATABASE", "a.b", "JOBGATE_DATABASE: string should match pattern"),
         ("JOBGATE_TASKS", "shop.tasks,../x", "JOBGATE_TASKS: '../x' is not a module name such as package.module"),
+        ("JOBGATE_INPUT_INDEXES", "a,b..c", "JOBGATE_INPUT_INDEXES: 'b..c': must be keys with single dots"),
+        ("JOBGATE_INPUT_INDEXES", "a.0", "JOBGATE_INPUT_INDEXES: 'a.0': no key of an index may be a number"),
+        ("JOBGATE_INPUT_INDEXES", "a,b,c,d,e,f,g,h,i,j,k", "JOBGATE_INPUT_INDEXES: 11 paths, more than the 10 allowed"),
         ("JOBGATE_DRIVER", "mongoengine", "JOBGATE_DRIVER: input should be 'motor' or 'pymongo', not 'mongoengine'"),
         ("JOBGATE_GRAPHIQL", "perhaps", "JOBGATE_GRAPHIQL: input should be a valid boolean"),
         ("JOBGATE_LOG_LEVEL", "loud", "JOBGATE_LOG_LEVEL: "),

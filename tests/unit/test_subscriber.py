@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jobs.errors import SubscriberTooSlow
+from jobs.errors import CursorExpired, SubscriberTooSlow
 from jobs.events import EventType
 from jobs.feed import JobEvent, Snapshot, feed_number
 from jobs.filters import EventFilter, JobFilter
@@ -46,3 +46,13 @@ async def test_one_that_does_not_keep_up_gets_what_fitted_and_then_the_cursor() 
     with pytest.raises(SubscriberTooSlow) as slow:
         await subscriber.next()
     assert feed_number(slow.value.cursor) == BUFFER
+
+
+async def test_one_that_has_failed_gets_what_came_before_and_nothing_from_behind_the_gap() -> None:
+    subscriber = Subscriber(EventFilter(), position=0)
+    subscriber.offer(events(1, 2))
+    subscriber.fail(CursorExpired())
+    subscriber.offer(events(9, 10))
+    assert (await subscriber.next()).number == 1
+    with pytest.raises(CursorExpired):
+        await subscriber.next()
