@@ -9,24 +9,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from uuid_utils import uuid7
-
 from jobs.dispatch import DispatchRequest, TaskTerms
 from resolvers.dispatching import dispatch
-from resolvers.hub import EventHub
-from resolvers.services import Principal, Services
-from storage.batches import Batcher
+from resolvers.services import Principal, Services, services_on
 from storage.client import Database, Driver, close_client, open_client, open_database
-from storage.clock import DatabaseClock
-from storage.events import EventLog
-from storage.executions import ExecutionReader
 from storage.indexes import create_indexes
-from storage.jobs import JobReader
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
 from storage.signals import Signals, Topic
-from storage.statistics import StatisticsReader
-from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from worker.process import WorkerConfig, run_worker
 from worker.tasks import TaskRegistry, define
@@ -44,26 +34,13 @@ async def open_side(
     await create_indexes(database)
     await Registry(database).offer([TaskCard("bench", "no_op", None, TaskTerms())])
     redis = await open_redis(redis_url, name)
-    writer, log = JobWriter(database), EventLog(database)
-    services = Services(
-        jobs=JobReader(database),
-        writer=writer,
-        insertions=Batcher(writer.insert_many),
-        executions=ExecutionReader(database),
-        statistics=StatisticsReader(database),
-        events=log,
-        hub=EventHub(log, Wakeups(redis, name, [Topic.FEED])),
-        registry=Registry(database),
-        signals=Signals(redis, name),
-        clock=DatabaseClock(database),
-        new_id=lambda: uuid7().hex,
-        max_outstanding=200,
-    )
+    signals = Signals(redis, name)
+    services = services_on(database, signals, Wakeups(redis, name, [Topic.FEED]), "bench")
     await services.clock.synchronise()
     try:
         yield services, database
     finally:
-        await services.signals.close()
+        await signals.close()
         await close_redis(redis)
         await close_client(client)
 

@@ -13,30 +13,22 @@ from uuid_utils import uuid7
 
 from gateway.settings import Settings, store_urls
 from jobs.errors import StoreUnavailable
-from resolvers.hub import EventHub
-from resolvers.services import Services
-from storage.batches import Batcher
+from resolvers.services import Services, services_on
 from storage.client import Database, check_server, close_client, open_client, open_database, ping_database
-from storage.clock import DatabaseClock
-from storage.events import EventLog
-from storage.executions import ExecutionReader
 from storage.indexes import create_indexes
-from storage.jobs import JobReader
 from storage.leases import Lease
 from storage.outbox import Outbox
 from storage.projection import Projection
 from storage.redis import close_redis, connect_redis, ping_redis
-from storage.registry import Registry
 from storage.signals import Signals, Topic
-from storage.statistics import StatisticsReader
-from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
+from worker.bulk import BulkRunner
 from worker.loops import Loop
 from worker.relay import LEASE as RELAY_LEASE
 from worker.relay import Relay
 
 _SYNCHRONISE_EVERY: Final = 10.0
-_TOPICS: Final = (Topic.FEED, Topic.OUTBOX)
+_TOPICS: Final = (Topic.FEED, Topic.OUTBOX, Topic.OPERATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,36 +71,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         wakeups = Wakeups(redis, settings.database, _TOPICS)
         wakeups.start()
         stack.push_async_callback(wakeups.close)
-        services = _services(settings, database, signals, wakeups)
+        name = f"gateway:{os.getpid()}:{uuid7().hex}"
+        services = services_on(database, signals, wakeups, name, max_outstanding=settings.max_outstanding)
         await services.clock.synchronise()
         await services.hub.start()
         stack.push_async_callback(services.hub.close)
-        await stack.enter_async_context(_loops(database, services, wakeups))
+        await stack.enter_async_context(_loops(database, services, wakeups, name))
         yield Gateway(services, database, redis)
 
 
-def _services(settings: Settings, database: Database, signals: Signals, wakeups: Wakeups) -> Services:
-    writer, log = JobWriter(database), EventLog(database)
-    return Services(
-        jobs=JobReader(database),
-        writer=writer,
-        insertions=Batcher(writer.insert_many),
-        executions=ExecutionReader(database),
-        statistics=StatisticsReader(database),
-        events=log,
-        hub=EventHub(log, wakeups),
-        registry=Registry(database),
-        signals=signals,
-        clock=DatabaseClock(database),
-        new_id=lambda: uuid7().hex,
-        max_outstanding=settings.max_outstanding,
-    )
-
-
 @asynccontextmanager
-async def _loops(database: Database, services: Services, wakeups: Wakeups) -> AsyncIterator[None]:
-    """The clock, and the relay: a gateway holds it only while there is no worker that would."""
-    owner = f"gateway:{os.getpid()}:{services.new_id()}"
+async def _loops(database: Database, services: Services, wakeups: Wakeups, name: str) -> AsyncIterator[None]:
+    """The clock, bulk operations, and the relay: a gateway holds that only while there is no worker that would."""
 
     async def no_worker_lives() -> bool:
         return not await services.registry.any_worker_lives()
@@ -117,9 +91,14 @@ async def _loops(database: Database, services: Services, wakeups: Wakeups) -> As
         await services.clock.synchronise()
         return _SYNCHRONISE_EVERY
 
-    lease = Lease(database, "relay", owner, RELAY_LEASE)
+    lease = Lease(database, "relay", name, RELAY_LEASE)
     relay = Relay(Outbox(database), Projection(database), lease, services.signals, no_worker_lives)
-    loops = [Loop("clock", synchronise), Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX))]
+    runner = BulkRunner(services.operations, services.bulk, services.signals, services.clock)
+    loops = [
+        Loop("clock", synchronise),
+        Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX)),
+        Loop("bulk", runner.run_once, partial(wakeups.wait, Topic.OPERATIONS)),
+    ]
     for loop in loops:
         loop.start()
     try:
@@ -128,4 +107,5 @@ async def _loops(database: Database, services: Services, wakeups: Wakeups) -> As
         for loop in loops:
             await loop.stop()
         with suppress(StoreUnavailable):
+            await runner.stop()
             await relay.stop()

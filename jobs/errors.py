@@ -70,13 +70,13 @@ class StoreUnavailable(JobgateError):
 
 
 class FilterTooSlow(JobgateError):
-    """Jobs could not be looked through within the time that one list may take; nothing is wrong with the store."""
+    """Jobs could not be looked through within the time that one question may take; nothing is wrong with the store."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(
-            f"no page was found within {seconds:g} s: each job's input had to be looked at; add conditions that fewer jobs "
-            "meet, or declare an index on the path (JOBGATE_INPUT_INDEXES)"
+            f"the jobs were not found within {seconds:g} s: too many had to be looked at; add conditions that fewer jobs meet, "
+            "or declare an index on a path of their input (JOBGATE_INPUT_INDEXES)"
         )
 
 

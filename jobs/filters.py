@@ -32,7 +32,7 @@ class JobFilter:
     namespace: tuple[str, ...] | None = None
     task: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
-    """The job carries all of these (so that, of all lists, an empty one here matches every job)."""
+    """The job carries all of these."""
     from_: datetime | None = None
     """Half-open [from_, to): compared with ``completed_at`` of terminal jobs, with ``scheduled_at`` of others."""
     to: datetime | None = None
@@ -64,7 +64,7 @@ def matches(conditions: JobFilter, job_id: str, job: Snapshot) -> bool:
         and _among(conditions.status, job.status)
         and (conditions.recurring is None or conditions.recurring == job.recurring)
         and _of_origin(conditions, job)
-        and set(conditions.tags or ()) <= set(job.tags)
+        and (conditions.tags is None or _all_of(conditions.tags, job.tags))
         and _within(conditions, job.effective_at)
         and _among(conditions.error_code, job.error.code if job.error else None)
         and (conditions.idempotency_key is None or conditions.idempotency_key == job.idempotency_key)
@@ -78,6 +78,11 @@ def _of_origin(conditions: JobFilter, job: Snapshot) -> bool:
         and _among(conditions.namespace, job.namespace)
         and _among(conditions.task, job.task)
     )
+
+
+def _all_of(wanted: tuple[str, ...], tags: tuple[str, ...]) -> bool:
+    # To someone who deletes what matches, an empty list is a list that was not filled.
+    return bool(wanted) and set(wanted) <= set(tags)
 
 
 def _within(conditions: JobFilter, instant: datetime) -> bool:

@@ -58,8 +58,7 @@ def retry(job: Job, delay_ms: int, now: datetime) -> Change:
 
     Raises :class:`InvalidInput` for a delay that is negative or longer than a year.
     """
-    if not 0 <= delay_ms <= MAX_DELAY_MS:
-        raise InvalidInput([Issue(("delay",), f"must be between 0 and {MAX_DELAY_MS}, not {delay_ms}")])
+    check_delay(delay_ms)
     due_at = now + delay_ms * MILLISECOND
     run = Run(number=job.execution_count + 1, attempt=1, failures=0, expiries=0, scheduled_for=due_at)
     return Change(
@@ -72,6 +71,12 @@ def retry(job: Job, delay_ms: int, now: datetime) -> Change:
         retry_count=0 if job.is_recurring else job.retry_count + 1,
         events=(RULES[Action.RETRY].event, *(() if delay_ms else (EventType.JOB_QUEUED,))),
     )
+
+
+def check_delay(delay_ms: int) -> None:
+    """Raise :class:`InvalidInput` for a delay that no retry may have."""
+    if not 0 <= delay_ms <= MAX_DELAY_MS:
+        raise InvalidInput([Issue(("delay",), f"must be between 0 and {MAX_DELAY_MS}, not {delay_ms}")])
 
 
 def reschedule(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from uuid_utils import uuid7
+
 from resolvers.hub import EventHub
 from storage.batches import Batcher
+from storage.bulk import BulkWriter
+from storage.client import Database
 from storage.clock import DatabaseClock
 from storage.events import EventLog
 from storage.executions import ExecutionReader
 from storage.job_updates import NewJob
 from storage.jobs import JobReader
+from storage.operations import Operations
 from storage.registry import Registry
 from storage.signals import Signals
 from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
+from storage.wakeups import Wakeups
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,34 @@ class Services:
     events: EventLog
     hub: EventHub
     registry: Registry
+    operations: Operations
+    bulk: BulkWriter
     signals: Signals
     clock: DatabaseClock
     new_id: Callable[[], str]
     """A new time-ordered unique id, without a prefix."""
     max_outstanding: int
     """So many nudges may lie in Redis; beyond them the backlog waits in MongoDB, in the order of its priorities."""
+
+
+def services_on(
+    database: Database, signals: Signals, wakeups: Wakeups, name: str, *, max_outstanding: int = 200
+) -> Services:
+    """The services of a process that bulk operations know as ``name``. Its clock and its hub are not started yet."""
+    writer, log, operations = JobWriter(database), EventLog(database), Operations(database, name)
+    return Services(
+        jobs=JobReader(database),
+        writer=writer,
+        insertions=Batcher(writer.insert_many),
+        executions=ExecutionReader(database),
+        statistics=StatisticsReader(database),
+        events=log,
+        hub=EventHub(log, wakeups),
+        registry=Registry(database),
+        operations=operations,
+        bulk=BulkWriter(database, operations),
+        signals=signals,
+        clock=DatabaseClock(database),
+        new_id=lambda: uuid7().hex,
+        max_outstanding=max_outstanding,
+    )

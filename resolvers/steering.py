@@ -27,7 +27,7 @@ async def cancel(services: Services, principal: Principal, job_id: str, reason: 
 
     Raises ``InvalidInput``, ``JobNotFound``, ``TransitionRefused``, ``StoreUnavailable``.
     """
-    _check_reason(reason)
+    check_reason(reason)
     cancelled = await _attempt(
         services,
         Action.CANCEL,
@@ -43,7 +43,7 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
 
     Pausing a paused job changes nothing. Raises as :func:`cancel` does.
     """
-    _check_reason(reason)
+    check_reason(reason)
     paused = await _attempt(
         services,
         Action.PAUSE,
@@ -126,6 +126,7 @@ async def _judged(services: Services, action: Action, job_id: str) -> tuple[Job,
     return job, verdict
 
 
-def _check_reason(reason: str | None) -> None:
+def check_reason(reason: str | None) -> None:
+    """Raise ``InvalidInput`` for a reason that is too long to be kept."""
     if reason is not None and len(reason) > MAX_REASON:
         raise InvalidInput([Issue(("reason",), f"{len(reason)} characters, more than the {MAX_REASON} allowed")])

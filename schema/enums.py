@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 
 import strawberry
 
+from jobs.bulk import BulkStatus
 from jobs.events import EventType
 from jobs.lifecycle import Action, JobStatus
 from jobs.paging import OrderField
@@ -17,6 +18,7 @@ from jobs.recurrence import MissedRuns, Overlap
 from jobs.spans import Bucket
 
 __all__ = [
+    "BulkStatus",
     "Direction",
     "EventType",
     "ExecutionStatus",
@@ -181,5 +183,15 @@ _publish(
         "INVALID_INPUT": "An argument cannot be accepted.",
         "FORBIDDEN": "The caller lacks a scope.",
         "IDEMPOTENCY_CONFLICT": "The idempotency key was used before, with another request.",
+    },
+)
+_publish(
+    BulkStatus,
+    "BulkStatus",
+    "How far a bulk operation is.",
+    {
+        "RUNNING": "Jobs are left that it has not looked at.",
+        "COMPLETED": "It has looked at all of its jobs.",
+        "STOPPED": "A caller has stopped it: the jobs that it had not looked at stay as they were.",
     },
 )

@@ -7,6 +7,9 @@ from typing import Annotated, Final
 import strawberry
 from strawberry import argument
 
+from jobs.bulk import BulkRequest
+from jobs.lifecycle import Action
+from resolvers.bulk import begin_bulk, stop_operation
 from resolvers.dispatching import dispatch
 from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
 from schema.answers import (
@@ -21,12 +24,17 @@ from schema.answers import (
     job_or_problem,
     job_or_refusal,
 )
-from schema.arguments import JobId, Reason
+from schema.arguments import BulkId, DryRun, JobId, Reason
+from schema.bulk import BulkOperation, BulkResult, operation_or_problem, optional
 from schema.context import Info
 from schema.dispatch import DispatchInput, RescheduleInput
+from schema.jobs import JobFilter
 from schema.scalars import Milliseconds
 
+Delay = Annotated[Milliseconds, argument(description="How long to wait before that, a year at most.")]
 _AT_ONCE: Final = Milliseconds(0)
+
+Chosen = Annotated[JobFilter, argument(description="Which jobs, as they are now: one condition at least.")]
 
 
 @strawberry.type(description="What can be changed.")
@@ -83,9 +91,7 @@ class Mutation:
         self,
         info: Info,
         id: JobId,
-        delay: Annotated[
-            Milliseconds, argument(description="How long it waits before that, a year at most.")
-        ] = _AT_ONCE,
+        delay: Delay = _AT_ONCE,
     ) -> RetryResult:
         answer: RetryResult = await job_or_problem(retry(info.context.services, info.context.principal, id, delay))
         return answer
@@ -94,3 +100,44 @@ class Mutation:
     async def delete(self, info: Info, id: JobId) -> DeleteResult:
         answer: DeleteResult = await deleted_or_refusal(delete(info.context.services, info.context.principal, id))
         return answer
+
+    @strawberry.mutation(description="Cancel all jobs that match, as cancel does one.")
+    async def cancel_many(
+        self, info: Info, filter: Chosen, reason: Reason = None, dry_run: DryRun = False
+    ) -> BulkResult:
+        return await _begin(info, BulkRequest(Action.CANCEL, filter.to_domain(), reason, dry_run=dry_run))
+
+    @strawberry.mutation(
+        description="Pause all recurring jobs that match, as pause does one; jobs that run once are skipped."
+    )
+    async def pause_many(
+        self, info: Info, filter: Chosen, reason: Reason = None, dry_run: DryRun = False
+    ) -> BulkResult:
+        return await _begin(info, BulkRequest(Action.PAUSE, filter.to_domain(), reason, dry_run=dry_run))
+
+    @strawberry.mutation(description="Let all paused jobs that match go on, as resume does one.")
+    async def resume_many(self, info: Info, filter: Chosen, dry_run: DryRun = False) -> BulkResult:
+        return await _begin(info, BulkRequest(Action.RESUME, filter.to_domain(), dry_run=dry_run))
+
+    @strawberry.mutation(description="Run all failed jobs that match once more, as retry does one.")
+    async def retry_many(
+        self, info: Info, filter: Chosen, delay: Delay = _AT_ONCE, dry_run: DryRun = False
+    ) -> BulkResult:
+        return await _begin(info, BulkRequest(Action.RETRY, filter.to_domain(), None, delay, dry_run))
+
+    @strawberry.mutation(description="Delete all jobs that match and are over, as delete does one.")
+    async def delete_many(self, info: Info, filter: Chosen, dry_run: DryRun = False) -> BulkResult:
+        return await _begin(info, BulkRequest(Action.DELETE, filter.to_domain(), dry_run=dry_run))
+
+    @strawberry.mutation(
+        description=(
+            "Have a bulk operation go no further. What it has changed stays changed, and one that is over stays as it is; "
+            "null when the id is unknown, or not visible to the caller."
+        )
+    )
+    async def stop_bulk_operation(self, info: Info, id: BulkId) -> BulkOperation | None:
+        return optional(await stop_operation(info.context.services, info.context.principal, id))
+
+
+async def _begin(info: Info, request: BulkRequest) -> BulkResult:
+    return await operation_or_problem(begin_bulk(info.context.services, info.context.principal, request))

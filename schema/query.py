@@ -7,14 +7,17 @@ from typing import Annotated
 import strawberry
 from strawberry import argument
 
+from jobs.bulk import ID_PREFIX
 from jobs.errors import InvalidInput as BadInput
 from jobs.filters import JobFilter as DomainFilter
 from jobs.paging import Order
+from resolvers.bulk import find_operation
 from resolvers.log import list_events
 from resolvers.planning import preview_schedule
 from resolvers.reading import find_job, list_jobs, list_tasks, list_workers, read_history
 from resolvers.statistics import count_jobs_by_status
-from schema.arguments import After, Before, First, JobId, OptionalFirst, OptionalLast, OptionalOffset, RunCount
+from schema.arguments import After, Before, BulkId, First, JobId, OptionalFirst, OptionalLast, OptionalOffset, RunCount
+from schema.bulk import BulkOperation, optional
 from schema.context import Info
 from schema.dispatch import ScheduleInput
 from schema.events import JobEventFilter, event_filter
@@ -34,6 +37,8 @@ class Query:
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="An id of any kind.")]
     ) -> Node | None:
+        if id.startswith(ID_PREFIX):
+            return optional(await find_operation(info.context.services, info.context.principal, id))
         found = await find_job(info.context.services, info.context.principal, id)
         return None if found is None else Job.from_domain(found)
 
@@ -106,6 +111,10 @@ class Query:
         wanted = event_filter(filter)
         page = await list_events(info.context.services, info.context.principal, wanted, first, after)
         return JobEventConnection.from_domain(page)
+
+    @strawberry.field(description="A bulk operation; null when it is unknown, or not visible to the caller.")
+    async def bulk_operation(self, info: Info, id: BulkId) -> BulkOperation | None:
+        return optional(await find_operation(info.context.services, info.context.principal, id))
 
     @strawberry.field(
         description="The instants at which a schedule would run: try a cron before dispatching it. No schedule: now."

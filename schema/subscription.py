@@ -9,8 +9,10 @@ from typing import Annotated
 import strawberry
 from strawberry import argument
 
+from resolvers.bulk import follow_operation
 from resolvers.following import job_events
-from schema.arguments import After
+from schema.arguments import After, BulkId
+from schema.bulk import BulkOperation
 from schema.context import Info
 from schema.events import JobEventFilter, event_filter
 from schema.job import JobEvent
@@ -34,3 +36,14 @@ class Subscription:
         async with aclosing(job_events(info.context.services, info.context.principal, wanted, after)) as events:
             async for event in events:
                 yield JobEvent.from_domain(event)
+
+    @strawberry.subscription(
+        description=(
+            "A bulk operation as it is now, then each time it has moved on, four times a second at most, until it is over. "
+            "An error with the code BAD_USER_INPUT when the id is unknown, or not visible to the caller."
+        )
+    )
+    async def bulk_operation(self, info: Info, id: BulkId) -> AsyncGenerator[BulkOperation, None]:
+        async with aclosing(follow_operation(info.context.services, info.context.principal, id)) as operations:
+            async for operation in operations:
+                yield BulkOperation.from_domain(operation)

@@ -6,10 +6,10 @@ own asyncio client, whose calls are the same, can be chosen instead.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from bson.codec_options import CodecOptions
 from bson.tz_util import utc
@@ -24,6 +24,8 @@ Database: TypeAlias = Any
 """A database of either driver. Their calls are the same, their types have no common ancestor."""
 
 Collection: TypeAlias = Any
+
+Result = TypeVar("Result")
 
 SELECTION_TIMEOUT_MS: Final = 5_000
 """How long an operation waits for a primary: an election takes about three seconds, a client should not wait for ever."""
@@ -81,7 +83,26 @@ async def aggregate(collection: Collection, stages: list[dict[str, Any]], **opti
 @asynccontextmanager
 async def snapshot(database: Database) -> AsyncIterator[Any]:
     """A session whose reads all see the database as it was at the first of them: for 5 minutes at most."""
-    session = database.client.start_session(snapshot=True)
+    async with _session(database, snapshot=True) as session:
+        yield session
+
+
+async def transaction(database: Database, write: Callable[[Any], Awaitable[Result]]) -> Result:
+    """What ``write`` answers, all of whose writes take place, or none. It is handed the session that they have to name.
+
+    Where it is unknown whether the commit took place, that is asked again for two minutes at most. Whatever ``write`` raises
+    comes out; a ``PyMongoError`` that says so is a reason to begin again first.
+    """
+    async with _session(database) as session:
+        result: Result = await session.with_transaction(
+            write, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+        )
+        return result
+
+
+@asynccontextmanager
+async def _session(database: Database, **options: Any) -> AsyncIterator[Any]:
+    session = database.client.start_session(**options)
     async with await session if hasattr(session, "__await__") else session as begun:
         yield begun
 

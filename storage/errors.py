@@ -18,7 +18,7 @@ from pymongo.errors import (
 )
 from redis.exceptions import RedisError
 
-from jobs.errors import JobgateError, StoreUnavailable
+from jobs.errors import FilterTooSlow, JobgateError, StoreUnavailable
 
 _AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)
 
@@ -47,6 +47,17 @@ def mongodb_errors() -> Iterator[None]:
         if not _is_away(error):
             raise
         raise StoreUnavailable("MongoDB", type(error).__name__) from error
+
+
+@contextmanager
+def too_slow(within_ms: int | None) -> Iterator[None]:
+    """Raise :class:`FilterTooSlow` for a read that took longer than ``within_ms``, its limit; the store is not away."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if within_ms is None or not isinstance(error.__cause__, ExecutionTimeout):
+            raise
+        raise FilterTooSlow(within_ms / 1000) from error
 
 
 def _is_away(error: PyMongoError) -> bool:

@@ -25,7 +25,8 @@ def job_filter(conditions: JobFilter) -> Document:
     _put(wanted, "env", _any_of(conditions.env))
     _put(wanted, "namespace", _any_of(conditions.namespace))
     _put(wanted, "task", _any_of(conditions.task))
-    _put(wanted, "tags", {"$all": list(conditions.tags)} if conditions.tags else None)
+    # An empty $all matches nothing, as an empty list of any other condition does.
+    _put(wanted, "tags", None if conditions.tags is None else {"$all": list(conditions.tags)})
     _put(wanted, "effective_at", _between(conditions.from_, conditions.to))
     _put(wanted, "last_error.code", _any_of(conditions.error_code))
     _put(wanted, "idempotency.key", _equal(conditions.idempotency_key))

@@ -10,6 +10,7 @@ from pymongo import DESCENDING as DOWN
 from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
+from jobs.bulk import BulkStatus
 from jobs.lifecycle import TERMINAL, JobStatus
 from jobs.paging import OrderField
 from storage.client import Collection, Database
@@ -79,7 +80,11 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         # The events of one job behind a cursor, which is a feed number.
         IndexModel([("job_id", UP), ("_id", UP)]),
     ],
-    "operations": [IndexModel([("completed_at", UP)])],
+    "operations": [
+        IndexModel([("completed_at", UP)]),
+        _partial([("lease_until", UP)], {"status": BulkStatus.RUNNING.value}, "leases"),
+    ],
+    "operation_batches": [IndexModel([("operation_id", UP)]), IndexModel([("created_at", UP)])],
     # Counters, by what they count and when.
     "statistics": [
         IndexModel([("level", UP), ("start", UP)]),

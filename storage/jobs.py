@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pymongo.errors import ExecutionTimeout
-
-from jobs.errors import FilterTooSlow, StoreUnavailable
+from jobs.errors import FilterTooSlow
 from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, Page, PageRequest, Position, job_position
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document, job_from_document, now_of
-from storage.errors import mongodb_errors
+from storage.errors import mongodb_errors, too_slow
 from storage.filters import LIVING, beyond, job_filter, sort_keys
 
 COUNT_BOUND: Final = 10_000
@@ -72,7 +69,7 @@ class JobReader:
         position = None if start is None else job_position(start, order, name)
         wanted = _bounded(conditions, order, request)
         within_ms = None if conditions.input is None else self._scan_timeout_ms
-        with _too_slow(within_ms):
+        with too_slow(within_ms):
             found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset, within_ms)
         items, more = found[: request.size], len(found) > request.size
         came_from = start is not None or request.offset > 0
@@ -83,7 +80,7 @@ class JobReader:
     async def count(self, conditions: JobFilter, bound: int = COUNT_BOUND) -> Counted:
         """How many jobs match, counted no further than ``bound`` and no longer than two seconds."""
         try:
-            with _too_slow(_COUNT_TIMEOUT_MS), mongodb_errors():
+            with too_slow(_COUNT_TIMEOUT_MS), mongodb_errors():
                 value = await self._jobs.count_documents(
                     job_filter(conditions), limit=bound + 1, maxTimeMS=_COUNT_TIMEOUT_MS
                 )
@@ -172,17 +169,6 @@ class JobReader:
             cursor = self._jobs.find(wanted, _HIDDEN, sort=sort, max_time_ms=within_ms).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
-
-
-@contextmanager
-def _too_slow(within_ms: int | None) -> Iterator[None]:
-    """Tell what took longer than it was given from a store that is away."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        if within_ms is None or not isinstance(error.__cause__, ExecutionTimeout):
-            raise
-        raise FilterTooSlow(within_ms / 1000) from error
 
 
 def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from jobs.bulk import BulkStatus
 from jobs.lifecycle import JobStatus
 from jobs.retention import RETENTION, why_deleted
 from jobs.times import to_milliseconds
@@ -29,7 +30,10 @@ logger = logging.getLogger("jobgate.prune")
 BATCH: Final = 500
 """Documents that one call removes at most."""
 
-_FINISHED: Final = ("completed", "stopped")
+_FINISHED: Final = (BulkStatus.COMPLETED.value, BulkStatus.STOPPED.value)
+
+_ABANDONED: Final = timedelta(hours=1)
+"""No request for a bulk operation takes that long: what it has gathered by then was left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Retention:
         self._executions: Collection = database["executions"]
         self._events: Collection = database["events"]
         self._operations: Collection = database["operations"]
+        self._batches: Collection = database["operation_batches"]
         self._projections: Collection = database["projections"]
         self._batch = batch
 
@@ -72,6 +77,17 @@ class Retention:
     async def prune_operations(self, age: timedelta) -> Pruned:
         """Remove bulk operations that were finished, or stopped, at least ``age`` ago."""
         return await self._remove(self._operations, {"status": {"$in": list(_FINISHED)}, **ended(age)})
+
+    async def prune_batches(self) -> Pruned:
+        """Remove the ids of jobs that no bulk operation needs: its process died before it was stored, or as it was stopped."""
+        with mongodb_errors():
+            running = await self._operations.distinct("_id", {"status": BulkStatus.RUNNING.value})
+            left = {"operation_id": {"$nin": running}, "$expr": _is_old("created_at", _ABANDONED)}
+            cursor = self._batches.find(left, {"_id": 1}).sort([("created_at", 1)]).limit(self._batch)
+            ids = [batch["_id"] for batch in await cursor.to_list(self._batch)]
+            if ids:
+                await self._batches.delete_many({"_id": {"$in": ids}})
+        return Pruned(len(ids), more=len(ids) == self._batch)
 
     async def prune_events(self, age: timedelta) -> Pruned:
         """Shorten the log at its front, up to the first event that is younger than ``age`` or still needed.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from arq.connections import ArqRedis
@@ -17,6 +18,7 @@ from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 
 from jobs.dispatch import MAX_PRIORITY
+from jobs.lifecycle import Action
 from storage.errors import REDIS_AWAY
 from storage.jobs import RunRef
 from storage.redis import RUN_FUNCTION, channel_name, pack, queue_name
@@ -38,6 +40,19 @@ class Topic(StrEnum):
     SCHEDULED = "scheduled"
     BACKLOG = "backlog"
     CANCELLED = "cancelled"
+    OPERATIONS = "operations"
+
+
+CONCERNS: Final[Mapping[Action, tuple[Topic, ...]]] = MappingProxyType(
+    {
+        Action.CANCEL: (Topic.OUTBOX, Topic.CANCELLED),
+        Action.PAUSE: (Topic.OUTBOX,),
+        Action.RESUME: (Topic.OUTBOX, Topic.SCHEDULED),
+        Action.RETRY: (Topic.OUTBOX, Topic.SCHEDULED, Topic.BACKLOG),
+        Action.DELETE: (Topic.OUTBOX,),
+    }
+)
+"""What there is to look at after an action was done to many jobs."""
 
 
 class Signals:

@@ -120,9 +120,8 @@ class StatisticsReader:
 
 
 def _beside(conditions: JobFilter) -> JobFilter:
-    """The conditions without those that there are counters for, and without one that every job meets."""
-    tags = conditions.tags or None
-    return replace(conditions, product=None, env=None, namespace=None, task=None, tags=tags)
+    """The conditions without those that there are counters for."""
+    return replace(conditions, product=None, env=None, namespace=None, task=None)
 
 
 def _walkable(conditions: JobFilter) -> Document:

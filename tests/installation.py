@@ -9,29 +9,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from uuid_utils import uuid7
-
 from jobs.dispatch import TaskTerms
 from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.filters import EventFilter
 from jobs.job import Execution, Job
 from resolvers.dispatching import dispatch
-from resolvers.hub import EventHub
 from resolvers.reading import read_history
-from resolvers.services import Principal, Services
+from resolvers.services import Principal, Services, services_on
 from resolvers.steering import cancel
-from storage.batches import Batcher
 from storage.client import Database, Driver
-from storage.clock import DatabaseClock
-from storage.events import EventLog
-from storage.executions import ExecutionReader
-from storage.jobs import JobReader
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
 from storage.signals import Signals, Topic
-from storage.statistics import StatisticsReader
-from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from tests.factories import make_request
 from worker.process import WorkerConfig, run_worker
@@ -111,7 +101,7 @@ async def installed(database: Database, mongodb_url: str, redis_url: str) -> Asy
     """An installation with all tasks of the name ``demo.*`` that a test may think of, and no worker yet."""
     redis = await open_redis(redis_url, database.name)
     wakeups = Wakeups(redis, database.name, [Topic.FEED])
-    services = _services(database, Signals(redis, database.name), EventHub(EventLog(database), wakeups))
+    services = services_on(database, Signals(redis, database.name), wakeups, "test")
     await services.clock.synchronise()
     wakeups.start()
     await services.hub.start()
@@ -134,24 +124,6 @@ async def offer(database: Database, *tasks: str) -> None:
     """Make tasks known to dispatch without a worker that offers them."""
     names = [task.partition(".") for task in tasks]
     await Registry(database).offer([TaskCard(namespace, name, None, TaskTerms()) for namespace, _, name in names])
-
-
-def _services(database: Database, signals: Signals, hub: EventHub) -> Services:
-    writer = JobWriter(database)
-    return Services(
-        jobs=JobReader(database),
-        writer=writer,
-        insertions=Batcher(writer.insert_many),
-        executions=ExecutionReader(database),
-        statistics=StatisticsReader(database),
-        events=EventLog(database),
-        hub=hub,
-        registry=Registry(database),
-        signals=signals,
-        clock=DatabaseClock(database),
-        new_id=lambda: uuid7().hex,
-        max_outstanding=200,
-    )
 
 
 def _config(mongodb_url: str, redis_url: str, database: str) -> WorkerConfig:

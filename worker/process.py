@@ -19,12 +19,14 @@ from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
 from jobs.retention import KEEP_ALL, RetentionPolicy
 from storage.batches import Batcher
+from storage.bulk import BulkWriter
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
 from storage.clock import DatabaseClock
 from storage.heartbeats import LeaseKeeper
 from storage.indexes import create_indexes
 from storage.jobs import JobReader
 from storage.leases import Lease
+from storage.operations import Operations
 from storage.outbox import Outbox
 from storage.projection import Projection
 from storage.redis import close_redis, open_redis
@@ -33,6 +35,7 @@ from storage.retention import Retention
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
+from worker.bulk import BulkRunner
 from worker.context import CancelReason
 from worker.executor import Executor, Terms, Writes
 from worker.heart import Heart
@@ -137,6 +140,8 @@ class _Worker:
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
         self._relay = Relay(Outbox(database), Projection(database), lease, self._signals, _always)
         self._pruner = self._new_pruner(database)
+        operations = Operations(database, self._card.id)
+        self._bulk = BulkRunner(operations, BulkWriter(database, operations), self._signals, self._clock)
         self._loops = self._new_loops(JobReader(database), JobWriter(database))
 
     async def start(self) -> None:
@@ -173,6 +178,7 @@ class _Worker:
                 await self._relay.run_once()
                 await self._relay.stop()
                 await self._pruner.stop()
+                await self._bulk.stop()
                 await self._registry.sign_out(self._card)
         except (StoreUnavailable, TimeoutError) as error:
             logger.warning("worker %s goes without signing out: %s", self._card.id, error)
@@ -213,6 +219,7 @@ class _Worker:
             Loop("promoter", promoter.run_once, partial(self._wakeups.wait, Topic.SCHEDULED)),
             Loop("sweeper", sweeper.run_once),
             Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
+            Loop("bulk", self._bulk.run_once, partial(self._wakeups.wait, Topic.OPERATIONS)),
             Loop("pruner", self._pruner.run_once),
             Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
             Loop("registry", self._keep_alive),
@@ -236,7 +243,7 @@ class _Worker:
             self._heart.poke()
 
 
-_TOPICS: Final = (Topic.OUTBOX, Topic.SCHEDULED, Topic.BACKLOG, Topic.CANCELLED)
+_TOPICS: Final = (Topic.OUTBOX, Topic.SCHEDULED, Topic.BACKLOG, Topic.CANCELLED, Topic.OPERATIONS)
 
 
 async def _always() -> bool:

@@ -55,6 +55,7 @@ class Pruner:
         retention, policy = self._retention, self._policy
         if policy.events is not None:
             yield "events", await retention.prune_events(policy.events)
+        yield "batches of jobs", await retention.prune_batches()
         if policy.operations is not None:
             yield "operations", await retention.prune_operations(policy.operations)
         if policy.executions is not None:

@@ -59,7 +59,7 @@ async def dispatch_various(gateway: LiveGateway, jobs: Collection[dict[str, Any]
         ({"task": ["nope"]}, ""),
         ({"tags": ["red"]}, "ba"),
         ({"tags": ["big", "red"]}, "a"),
-        ({"tags": []}, "dcba"),
+        ({"tags": []}, ""),
         ({"from": after_noon(1)}, "cb"),
         ({"to": after_noon(1)}, "da"),
         ({"from": after_noon(0), "to": after_noon(3)}, "dca"),

@@ -140,7 +140,7 @@ async def test_a_scan_that_takes_too_long_is_an_error_with_a_code(
     answer = await gateway.ask(FILTERED["jobs"], filter={"input": [{"path": "n", "equals": {"x": 2}}]})
     [error] = answer["errors"]
     assert error["extensions"] == {"code": "FILTER_TIMEOUT"}
-    assert error["message"].startswith("no page was found within 0.001 s")
+    assert error["message"].startswith("the jobs were not found within 0.001 s")
 
 
 async def test_gateway_and_worker_create_the_declared_indexes(gateway: LiveGateway, database: Database) -> None:

@@ -48,7 +48,7 @@ LATER = NOW + timedelta(milliseconds=1)
         ({"task": ("charge",)}, True),
         ({"task": ("refund",)}, False),
         ({"tags": ("b", "a")}, True),
-        ({"tags": ()}, True),
+        ({"tags": ()}, False),
         ({"tags": ("a", "c")}, False),
         ({"from_": NOW}, True),  # from belongs to the range, to does not
         ({"from_": LATER}, False),

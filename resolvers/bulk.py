@@ -1,0 +1,82 @@
+"""One action on all jobs that match a filter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+from jobs.bulk import ID_PREFIX, BulkOperation, BulkRequest, BulkStatus, check_request
+from jobs.errors import InvalidInput, Issue, StoreUnavailable
+from resolvers.reading import check_filter
+from resolvers.services import Principal, Services
+from resolvers.steering import check_reason
+from storage.signals import CONCERNS, Topic
+
+AT_ONCE: Final = 1000
+"""So many jobs are looked at before the caller is answered: smaller operations are complete then."""
+
+_LOOK_EVERY: Final = 0.25
+
+
+async def begin_bulk(services: Services, principal: Principal, request: BulkRequest) -> BulkOperation:
+    """Begin an operation, and answer it as it is after its first jobs; what is left goes on without the caller.
+
+    Raises ``InvalidInput``, ``FilterTooSlow``, ``StoreUnavailable``.
+    """
+    check_request(request)
+    check_filter(request.conditions, ("filter",))
+    check_reason(request.reason)
+    now = services.clock.now()
+    operation_id = f"{ID_PREFIX}{services.new_id()}"
+    operation = await services.bulk.begin(request, operation_id, actor=principal.name, now=now)
+    # It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
+    with suppress(StoreUnavailable):
+        operation = await _first_steps(services, operation)
+    return operation
+
+
+async def find_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
+    """The operation, or None when there is none that the caller may see."""
+    return await services.operations.find(operation_id)
+
+
+async def stop_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
+    """Have an operation go no further, and answer it: what it has changed stays changed, and one that is over stays as it is.
+
+    None when there is none that the caller may see.
+    """
+    return await services.operations.stop(operation_id)
+
+
+async def follow_operation(
+    services: Services, principal: Principal, operation_id: str
+) -> AsyncGenerator[BulkOperation, None]:
+    """An operation as it is now, and each time it has been seen to have moved on, until it is over.
+
+    Raises ``InvalidInput`` when there is none that the caller may see, ``StoreUnavailable``.
+    """
+    seen = None
+    while seen is None or seen.status is BulkStatus.RUNNING:
+        operation = await find_operation(services, principal, operation_id)
+        if operation is None:
+            raise InvalidInput([Issue(("id",), "there is no such bulk operation")])
+        if operation != seen:
+            yield operation
+        seen = operation
+        if operation.status is BulkStatus.RUNNING:
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _first_steps(services: Services, operation: BulkOperation) -> BulkOperation:
+    while operation.status is BulkStatus.RUNNING and operation.position < AT_ONCE:
+        moved = await services.bulk.advance(operation, services.clock.now())
+        if moved is None:
+            return await services.operations.find(operation.id) or operation
+        operation = moved
+    services.signals.wake(*CONCERNS[operation.action])
+    if operation.status is BulkStatus.RUNNING:
+        await services.operations.release(operation)
+        services.signals.wake(Topic.OPERATIONS)
+    return operation
