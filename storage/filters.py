@@ -25,8 +25,7 @@ def job_filter(conditions: JobFilter) -> Document:
     _put(wanted, "env", _any_of(conditions.env))
     _put(wanted, "namespace", _any_of(conditions.namespace))
     _put(wanted, "task", _any_of(conditions.task))
-    # An empty $all matches nothing, as an empty list of any other condition does.
-    _put(wanted, "tags", None if conditions.tags is None else {"$all": list(conditions.tags)})
+    _put(wanted, "tags", _all_of(conditions.tags))
     _put(wanted, "effective_at", _between(conditions.from_, conditions.to))
     _put(wanted, "last_error.code", _any_of(conditions.error_code))
     _put(wanted, "idempotency.key", _equal(conditions.idempotency_key))
@@ -77,6 +76,13 @@ def _any_of(values: Sequence[Any] | None) -> Document | None:
         return None
     plain = [str(value) for value in values]
     return _equal(plain[0]) if len(plain) == 1 else {"$in": plain}
+
+
+def _all_of(values: Sequence[str] | None) -> Document | None:
+    if values is None:
+        return None
+    # An empty $all matches nothing either, but MongoDB looks at every document to find that out.
+    return {"$all": list(values)} if values else {"$in": []}
 
 
 def _equal(value: str | None) -> Document | None:
