@@ -10,7 +10,7 @@ from typing import Final
 from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
 from jobs.job import Job
-from jobs.lifecycle import Action, Verdict, judge
+from jobs.lifecycle import Action
 from jobs.steering import Change, check_delay, resume, retry
 
 ID_PREFIX: Final = "op_"
@@ -70,14 +70,11 @@ def check_request(request: BulkRequest) -> None:
     check_delay(request.delay_ms)
 
 
-def change_of(operation: BulkOperation, job: Job, now: datetime) -> Change | None:
-    """What resuming or retrying makes of a job; None when its status forbids it.
+def change_of(operation: BulkOperation, job: Job, now: datetime) -> Change:
+    """What resuming or retrying makes of a job whose status allows it.
 
     Not before the job's last change, by whosever clock: an occurrence that was taken must not be found again.
     """
-    verdict = judge(operation.action, job.status, recurring=job.is_recurring, pausing=job.paused is not None)
-    if verdict is not Verdict.OK:
-        return None
     now = max(now, job.updated_at)
     return resume(job, now) if operation.action is Action.RESUME else retry(job, operation.delay_ms, now)
 

@@ -220,5 +220,4 @@ def _decided(operation: BulkOperation, documents: Sequence[Document], now: datet
                 "%s leaves out job %s: its schedule can no longer be followed: %s", operation.id, job.id, error
             )
             continue
-        if change is not None:
-            yield UpdateOne(unchanged_since(job, change.action), change_update(change, operation.actor))
+        yield UpdateOne(unchanged_since(job, change.action), change_update(change, operation.actor))
