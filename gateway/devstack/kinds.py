@@ -34,7 +34,10 @@ def _mongod_arguments(port: int, data: Path) -> list[str]:
         "--nounixsocket", "--quiet", "--networkMessageCompressors", "disabled",
         "--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.25",
         # Journal files of 100 MB, laid out ahead of need, are what an empty database spends most of its start on.
-        "--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=32MB)",
+        # Files that nobody uses are closed within a minute, not ten: a test run drops hundreds of databases, each with one for
+        # every index, and mongod aborts when it may open no more.
+        "--wiredTigerEngineConfigString",
+        "log=(prealloc=false,file_max=32MB),file_manager=(close_idle_time=30,close_scan_interval=5,close_handle_minimum=250)",
     ]  # fmt: skip
 
 
