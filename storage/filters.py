@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from pymongo import ASCENDING
+
 from jobs.filters import JobFilter
+from jobs.lifecycle import JobStatus
 from jobs.paging import Order, OrderField, Position
 from storage.documents import Document
-from storage.indexes import IS_RECURRING
 from storage.input_matches import input_conditions
 
 LIVING: Final[Document] = {"deleted_at": None}
@@ -30,10 +33,33 @@ def job_filter(conditions: JobFilter) -> Document:
     _put(wanted, "last_error.code", _any_of(conditions.error_code))
     _put(wanted, "idempotency.key", _equal(conditions.idempotency_key))
     if conditions.recurring is not None:
-        wanted |= IS_RECURRING if conditions.recurring else {"recurrence": {"$eq": None}}
+        wanted |= _OF_ANY_KIND if conditions.recurring else {"recurrence": {"$eq": None}}
     if conditions.input is not None:
         wanted["$and"] = input_conditions(conditions.input)
     return wanted
+
+
+def listed_filter(conditions: JobFilter, order: Order) -> Document:
+    """The same documents, for a list that is read in ``order``: what follows from the conditions is said, to bound the read.
+
+    Without a choice of statuses, all of them are named: the indexes of lists begin with the status, and MongoDB merges their
+    ranges in order if it is told which ones there are. And nothing comes due or ends before it was created, so that a list in
+    that order may begin where the time asked for ends.
+    """
+    wanted = {"status": {"$in": [status.value for status in JobStatus]}, **job_filter(conditions)}
+    if conditions.to is not None and order.field is OrderField.CREATED_AT:
+        wanted[order.field.value] = {"$lt": conditions.to + _CLOCKS_APART}
+    return wanted
+
+
+def list_hint(conditions: JobFilter, order: Order) -> list[tuple[str, int]] | None:
+    """The index that a list is read from where nothing but statuses are asked for. Every other condition leads to its own.
+
+    Left to itself, MongoDB may walk the ids as well, passing over jobs, where very many have the same priority.
+    """
+    if replace(conditions, status=None) != JobFilter():
+        return None
+    return [("status", ASCENDING), (order.field.value, ASCENDING), ("_id", ASCENDING)]
 
 
 def beyond(position: Position, *, forward: bool) -> list[Document]:
@@ -48,9 +74,15 @@ def beyond(position: Position, *, forward: bool) -> list[Document]:
     return [ties, *_other_values(field, position.value, ascending)]
 
 
-def sort_keys(order: Order, *, forward: bool) -> list[tuple[str, int]]:
+def sort_keys(order: Order, alternative: Document, *, forward: bool) -> list[tuple[str, int]]:
+    """The order of what comes behind a position, or, for an empty ``alternative``, of all.
+
+    Where all have the same value, only the id is named: MongoDB would not merge ranges of an index by the value as well.
+    """
     direction = -1 if order.descending is forward else 1
-    return [(order.field.value, direction), ("_id", direction)]
+    by_id = ("_id", direction)
+    is_same = "$eq" in alternative.get(order.field.value, {})
+    return [by_id] if is_same else [(order.field.value, direction), by_id]
 
 
 def _other_values(field: str, value: datetime | int | None, ascending: bool) -> Sequence[Document]:
@@ -63,6 +95,11 @@ def _other_values(field: str, value: datetime | int | None, ascending: bool) -> 
     return [{field: {"$lt": value}}, *([{field: {"$eq": None}}] if may_be_missing else [])]
 
 
+_CLOCKS_APART: Final = timedelta(minutes=1)
+"""More than the clocks of two members of a replica set differ: a job may be created by one and end by the other."""
+
+# What there is to be had of IS_RECURRING by an index in order: a range for each kind.
+_OF_ANY_KIND: Final[Document] = {"recurrence.kind": {"$in": ["cron", "every"]}}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 

@@ -11,36 +11,37 @@ from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
 from jobs.bulk import BulkStatus
-from jobs.lifecycle import TERMINAL, JobStatus
+from jobs.lifecycle import JobStatus
 from jobs.paging import OrderField
 from storage.client import Collection, Database
 from storage.errors import mongodb_errors
 
 IS_RECURRING: Final[Mapping[str, Any]] = {"recurrence.kind": {"$exists": True}}
+_HAS_FAILED: Final[Mapping[str, Any]] = {"last_error.code": {"$exists": True}}
 
 
-def _ordered(prefix: str, field: OrderField) -> IndexModel:
-    return IndexModel([(prefix, UP), (field.value, UP), ("_id", UP)])
-
-
-_LISTED_BY: Final = ("product", "env", "namespace", "task", "tags", "status")
+_LISTED_BY: Final = ("env", "namespace", "task", "tags")
 """Conditions that stand alone often enough for their lists, in the default order, to be read straight from an index."""
+
+_LISTED_BY_STATUS: Final = ((), ("product",), ("product", "env"))
+"""Conditions whose lists, of any statuses and in any order, are read straight from an index.
+
+One index serves every choice of statuses, all of them as well: it has a range for each, which MongoDB merges in order.
+"""
 
 
 def _job_indexes() -> list[IndexModel]:
-    orders = [IndexModel([(field.value, UP), ("_id", UP)]) for field in OrderField]
-    lists = [_ordered(prefix, OrderField.CREATED_AT) for prefix in _LISTED_BY]
     return [
-        *orders,
-        *lists,
-        IndexModel([("product", UP), ("env", UP), ("created_at", UP), ("_id", UP)]),
-        IndexModel([("effective_at", UP), ("_id", UP)]),
-        _partial([("created_at", UP), ("_id", UP)], IS_RECURRING, "recurring"),
-        _partial(
-            [("last_error.code", UP), ("created_at", UP), ("_id", UP)],
-            {"last_error.code": {"$exists": True}},
-            "error_code",
-        ),
+        *[_listed(*conditions, "status", field) for conditions in _LISTED_BY_STATUS for field in OrderField],
+        *[_listed(condition, OrderField.CREATED_AT) for condition in _LISTED_BY],
+        _listed("effective_at"),
+        _listed("product", "effective_at"),
+        # What few jobs have: these indexes cost the others nothing.
+        _listed("recurrence.kind", OrderField.CREATED_AT, only=IS_RECURRING),
+        _listed("recurrence.kind", OrderField.SCHEDULED_AT, only=IS_RECURRING),
+        _listed("product", "recurrence.kind", OrderField.CREATED_AT, only=IS_RECURRING),
+        _listed("last_error.code", OrderField.CREATED_AT, only=_HAS_FAILED),
+        _listed("last_error.code", OrderField.COMPLETED_AT, only=_HAS_FAILED),
         _unique([("product", UP), ("env", UP), ("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}),
         _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
         _partial([("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
@@ -51,12 +52,13 @@ def _job_indexes() -> list[IndexModel]:
             "backlog",
         ),
         _partial([("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
-        # What retention removes. One a status, so that a job is written to it once: when it ends.
-        *[_partial([("completed_at", UP), ("_id", UP)], {"status": status}, f"ended:{status}") for status in _ENDED],
     ]
 
 
-_ENDED: Final = sorted(status.value for status in TERMINAL)
+def _listed(*fields: str, only: Mapping[str, Any] | None = None) -> IndexModel:
+    """What a list is read from: the fields of its conditions, the one that it is ordered by, and the id."""
+    keys = [(str(field), UP) for field in (*fields, "_id")]
+    return IndexModel(keys) if only is None else IndexModel(keys, partialFilterExpression=only)
 
 
 def _partial(keys: list[tuple[str, int]], condition: Mapping[str, Any], name: str) -> IndexModel:
@@ -125,8 +127,16 @@ async def _redefine(collection: Collection, indexes: Sequence[IndexModel]) -> No
         except OperationFailure as error:
             if error.code not in _DEFINED_OTHERWISE:
                 raise
-            await collection.drop_index(index.document["name"])
+            for name in await _in_the_way(collection, index):
+                await collection.drop_index(name)
             await collection.create_indexes([index])
+
+
+async def _in_the_way(collection: Collection, index: IndexModel) -> list[str]:
+    """The names of what is there with the same name, or under another name with the same keys."""
+    wanted = index.document
+    there = await collection.index_information()
+    return [name for name, one in there.items() if name == wanted["name"] or dict(one["key"]) == dict(wanted["key"])]
 
 
 _DEFINED_OTHERWISE: Final = (85, 86)

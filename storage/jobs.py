@@ -15,7 +15,7 @@ from jobs.paging import Counted, Order, Page, PageRequest, Position, job_positio
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document, job_from_document, now_of
 from storage.errors import mongodb_errors, too_slow
-from storage.filters import LIVING, beyond, job_filter, sort_keys
+from storage.filters import LIVING, beyond, job_filter, list_hint, listed_filter, sort_keys
 
 COUNT_BOUND: Final = 10_000
 """How far jobs are counted for a list; beyond it the count says "at least"."""
@@ -70,7 +70,8 @@ class JobReader:
         wanted = _bounded(conditions, order, request)
         within_ms = None if conditions.input is None else self._scan_timeout_ms
         with too_slow(within_ms):
-            found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset, within_ms)
+            options = {"max_time_ms": within_ms, "hint": list_hint(conditions, order)}
+            found = await self._slice(wanted, order, position, request.size + 1, forward, request.offset, options)
         items, more = found[: request.size], len(found) > request.size
         came_from = start is not None or request.offset > 0
         if forward:
@@ -142,16 +143,15 @@ class JobReader:
         size: int,
         forward: bool,
         skip: int,
-        within_ms: int | None,
+        options: Document,
     ) -> list[Job]:
-        keys = sort_keys(order, forward=forward)
         alternatives = [{}] if position is None else beyond(position, forward=forward)
         found: list[Job] = []
         for alternative in alternatives:
             if len(found) < size:
                 both = {"$and": [*wanted, alternative]}
-                missing = size - len(found)
-                found += await self._list(both, sort=keys, limit=missing, skip=skip, within_ms=within_ms)
+                keys, missing = sort_keys(order, alternative, forward=forward), size - len(found)
+                found += await self._list(both, sort=keys, limit=missing, skip=skip, **options)
         return found
 
     async def _list(
@@ -161,19 +161,19 @@ class JobReader:
         limit: int,
         sort: list[tuple[str, int]] | None = None,
         skip: int = 0,
-        within_ms: int | None = None,
+        **options: Any,
     ) -> list[Job]:
         if not limit:
             return []
         with mongodb_errors():
-            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort, max_time_ms=within_ms).skip(skip).limit(limit)
+            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort, **options).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
 
 
 def _bounded(conditions: JobFilter, order: Order, request: PageRequest) -> list[Document]:
     """The filter, and the far end of the list when both ``after`` and ``before`` are given."""
-    wanted = job_filter(conditions)
+    wanted = listed_filter(conditions, order)
     far_end, name = (request.after, "after") if request.backward else (request.before, "before")
     if far_end is None:
         return [wanted]

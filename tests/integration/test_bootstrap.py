@@ -75,3 +75,13 @@ async def test_an_index_that_was_defined_otherwise_before_is_made_anew(database:
     await create_indexes(database)
     keys = (await database["jobs"].index_information())["backlog"]["key"]
     assert [field for field, _ in keys] == ["namespace", "task", "priority", "scheduled_at"]
+
+
+async def test_an_index_that_had_another_name_before_is_made_anew(database: Database) -> None:
+    await database["jobs"].drop_index("backlog")
+    keys = [("namespace", 1), ("task", 1), ("priority", -1), ("scheduled_at", 1)]
+    await database["jobs"].create_index(keys, name="before", partialFilterExpression={"status": "queued"})
+    await create_indexes(database)
+    there = await database["jobs"].index_information()
+    assert "backlog" in there
+    assert "before" not in there

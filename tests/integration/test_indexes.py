@@ -137,6 +137,41 @@ async def test_every_filter_is_served_by_an_index_in_every_order(
     assert all("COLLSCAN" not in plan["planSummary"] for plan in await explained.plans())
 
 
+LISTED: list[dict[str, Any]] = [
+    {"product": ("product_3",)},
+    {"product": ("product_3", "product_4", "product_5")},
+    {"product": ("product_3",), "env": ("prd",)},
+    {"product": ("product_3",), "env": ("dev", "prd")},
+    {"status": (JobStatus.FAILED,)},
+    {"status": (JobStatus.FAILED, JobStatus.CANCELLED)},
+    {"product": ("product_3",), "status": (JobStatus.FAILED,)},
+    {"product": ("product_3",), "status": (JobStatus.FAILED, JobStatus.CANCELLED)},
+    {"product": ("product_3",), "env": ("prd",), "status": (JobStatus.FAILED,)},
+]
+
+
+@pytest.mark.parametrize("conditions", LISTED, ids=str)
+async def test_lists_by_product_env_and_status_read_their_page_in_every_order_and_direction(
+    explained: Explained, conditions: dict[str, Any]
+) -> None:
+    wanted = JobFilter(**conditions)
+    for field in OrderField:
+        for order in (Order(field, descending=True), Order(field, descending=False)):
+            page = await explained.jobs.page(wanted, order, PageRequest(10))
+            assert len(page.items) == 10
+            cursor = job_cursor(order, page.items[-1])
+            assert (await explained.jobs.page(wanted, order, PageRequest(10, after=cursor))).items
+    await explained.check(most=11)
+
+
+async def test_a_list_of_a_time_long_past_begins_there(explained: Explained) -> None:
+    middle = NOW + timedelta(seconds=JOBS // 8)
+    page = await explained.jobs.page(JobFilter(to=middle), Order(), PageRequest(20))
+    assert [job.created_at for job in page.items[:4]] == [middle - timedelta(seconds=1)] * 4
+    in_a_minute = 4 * 60
+    await explained.check(most=in_a_minute + 21)
+
+
 async def test_a_list_of_one_product_reads_its_page_only(explained: Explained) -> None:
     wanted = JobFilter(product=("product_3",), env=("prd",))
     page = await explained.jobs.page(wanted, Order(), PageRequest(20))
