@@ -1,4 +1,4 @@
-"""`python -m benchmarks.million [--jobs N]`: what lists, counts and statistics read of a million stored jobs.
+"""`scripts/bench million [--jobs N]`: what lists, counts and statistics read of a million stored jobs.
 
 Everything is asked of the product's own use cases. Times are medians, and depend on the machine. Plans, and what was examined,
 are what MongoDB's profiler says of one more asking, for which the server has forgotten the plans of earlier ones.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from jobs.bulk import BulkOperation, BulkRequest, BulkStatus, change_of
 from jobs.cron import CronError
 from jobs.errors import JobgateError, StoreUnavailable
 from jobs.lifecycle import Action
-from storage.client import Collection, Database, snapshot, transaction
+from storage.client import Collection, Database, session_on, snapshot, transaction
 from storage.documents import Document, job_from_document
 from storage.errors import mongodb_errors, too_slow
 from storage.filters import job_filter
@@ -147,7 +147,7 @@ class BulkWriter:
 
         try:
             with mongodb_errors():
-                return await transaction(self._database, write)
+                return await self._transact(operation, write)
         except _StepFailed as failure:
             if isinstance(failure.error, OperationFailure):
                 raise
@@ -156,7 +156,15 @@ class BulkWriter:
 
     async def _skip(self, operation: BulkOperation) -> BulkOperation:
         with mongodb_errors():
-            return await transaction(self._database, lambda session: self._book(session, operation, 1, 0))
+            return await self._transact(operation, lambda session: self._book(session, operation, 1, 0))
+
+    async def _transact(
+        self, operation: BulkOperation, write: Callable[[Any], Awaitable[BulkOperation]]
+    ) -> BulkOperation:
+        async with session_on(self._database) as session:
+            if not await self._operations.announce(operation, session.session_id["id"]):
+                raise _Taken
+            return await transaction(session, write)
 
     async def _book(self, session: Any, operation: BulkOperation, looked_at: int, changed: int) -> BulkOperation:
         booked = await self._operations.book(session, operation, looked_at, changed)

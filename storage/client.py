@@ -87,17 +87,31 @@ async def snapshot(database: Database) -> AsyncIterator[Any]:
         yield session
 
 
-async def transaction(database: Database, write: Callable[[Any], Awaitable[Result]]) -> Result:
+@asynccontextmanager
+async def session_on(database: Database) -> AsyncIterator[Any]:
+    """A session, for transactions one after the other."""
+    async with _session(database) as session:
+        yield session
+
+
+async def transaction(session: Any, write: Callable[[Any], Awaitable[Result]]) -> Result:
     """What ``write`` answers, all of whose writes take place, or none. It is handed the session that they have to name.
 
     Where it is unknown whether the commit took place, that is asked again for two minutes at most. Whatever ``write`` raises
     comes out; a ``PyMongoError`` that says so is a reason to begin again first.
     """
-    async with _session(database) as session:
-        result: Result = await session.with_transaction(
-            write, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
-        )
-        return result
+    result: Result = await session.with_transaction(
+        write, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+    )
+    return result
+
+
+async def end_session(database: Database, session_id: Any) -> None:
+    """Undo the transaction that is open in a session of another process of ours, if there is one.
+
+    MongoDB keeps the transaction of a client that died for a minute, and whatever it has written to locked.
+    """
+    await database.client.admin.command("killSessions", [{"id": session_id}])
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pymongo import ReturnDocument
 from jobs.bulk import BulkOperation, BulkStatus
 from jobs.lifecycle import Action
 from jobs.times import EPOCH, to_milliseconds
-from storage.client import Collection, Database
+from storage.client import Collection, Database, end_session
 from storage.documents import Document
 from storage.errors import mongodb_errors
 
@@ -30,6 +30,7 @@ class Operations:
     """The collection ``operations``, as seen by one process that may run them: its ``owner``."""
 
     def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
         self._operations: Collection = database["operations"]
         self._batches: Collection = database["operation_batches"]
         self._owner = owner
@@ -53,6 +54,7 @@ class Operations:
                     "completed_at": operation.completed_at,
                     "owner": self._owner,
                     "lease_until": operation.created_at + LEASE,
+                    "session": None,
                 }
             )
 
@@ -62,16 +64,32 @@ class Operations:
         return None if document is None else operation_from_document(document)
 
     async def take_over(self) -> BulkOperation | None:
-        """Become the owner of an operation that nobody is at: the one that has waited longest."""
-        is_free = {"$expr": {"$lt": ["$lease_until", "$$NOW"]}}
-        ownership = {"owner": {"$literal": self._owner}, "lease_until": _LEASED}
+        """Become the owner of an operation that nobody is at: the one that has waited longest.
+
+        The step that its last owner was at is undone first: nobody else could write to those jobs until MongoDB gave it up.
+        """
+        is_free = {"status": _RUNNING, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
         with mongodb_errors():
-            return await self._update({"status": _RUNNING, **is_free}, ownership, sort=[("lease_until", 1)])
+            left = await self._operations.find_one(is_free, {"session": 1}, sort=[("lease_until", 1)])
+            if left is None:
+                return None
+            if left.get("session") is not None:
+                await end_session(self._database, left["session"])
+            ownership = {"owner": {"$literal": self._owner}, "lease_until": _LEASED, "session": None}
+            return await self._update({"_id": left["_id"], **is_free}, ownership)
+
+    async def announce(self, operation: BulkOperation, session_id: Any) -> bool:
+        """Note the session that the next step is a transaction of, for whoever takes over in its midst, and renew the lease.
+
+        False when the operation is no longer this owner's to run.
+        """
+        known = await self._update(self._own(operation), {"session": session_id, "lease_until": _LEASED})
+        return known is not None
 
     async def release(self, operation: BulkOperation) -> None:
         """Let another process go on at once."""
         with mongodb_errors():
-            await self._update(self._own(operation), {"lease_until": EPOCH})
+            await self._update(self._own(operation), {"lease_until": EPOCH, "session": None})
 
     async def stop(self, operation_id: str) -> BulkOperation | None:
         """Have an operation go no further, and answer it; one that is over stays as it is. None when there is no such one."""

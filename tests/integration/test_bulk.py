@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -261,6 +262,34 @@ async def test_a_step_takes_place_as_a_whole_or_not_at_all(
     await let_go(database)
     assert counts(await finished(installation, operation)) == ("completed", 5, 5, 0)
     assert sorted(await cancellations(database)) == [f"job_{number:05}" for number in range(5)]
+
+
+async def test_a_step_whose_process_was_killed_is_undone_by_whoever_takes_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is killed ends no transaction: MongoDB keeps it, and the jobs in it locked, for a minute."""
+    await fill(database, 3)
+    operation = await begun(database)
+    writer, killed = owner(database, "one"), asyncio.Event()
+
+    async def hang(*_: object) -> BulkOperation:
+        killed.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(writer._operations, "book", hang)
+    step = asyncio.create_task(writer.advance(operation, NOW))
+    await killed.wait()
+    await let_go(database)
+    operations = Operations(database, "two")
+    taken = await operations.take_over()
+    assert taken == operation
+    assert counts(await owner(database, "two").advance(taken, NOW)) == ("completed", 3, 3, 0)
+    step.cancel()
+    with suppress(asyncio.CancelledError):
+        await step
+    assert counts(await operations.find("op_1")) == ("completed", 3, 3, 0)
+    assert sorted(await cancellations(database)) == [f"job_{number:05}" for number in range(3)]
 
 
 async def test_one_that_was_taken_over_changes_nothing_any_more(database: Database) -> None:
