@@ -18,6 +18,9 @@ from storage.input_matches import input_conditions
 LIVING: Final[Document] = {"deleted_at": None}
 """All but the tombstones of deleted jobs whose last event is on its way to the log."""
 
+IN_ANY_STATUS: Final[Document] = {"status": {"$in": [status.value for status in JobStatus]}}
+"""True of every job, and answered by any index that begins with the status."""
+
 
 def job_filter(conditions: JobFilter) -> Document:
     """The documents that ``jobs.filters.matches`` would accept."""
@@ -46,7 +49,7 @@ def listed_filter(conditions: JobFilter, order: Order) -> Document:
     ranges in order if it is told which ones there are. And nothing comes due or ends before it was created, so that a list in
     that order may begin where the time asked for ends.
     """
-    wanted = {"status": {"$in": [status.value for status in JobStatus]}, **job_filter(conditions)}
+    wanted = {**IN_ANY_STATUS, **job_filter(conditions)}
     if conditions.to is not None and order.field is OrderField.CREATED_AT:
         wanted[order.field.value] = {"$lt": conditions.to + _CLOCKS_APART}
     return wanted

@@ -18,12 +18,11 @@ from jobs.histograms import LONGEST, PRECISION
 from jobs.lifecycle import JobStatus
 from jobs.spans import LIFETIME, Bucket, Stretch
 from jobs.statistics import AFTER_RETRY, FIRST_TRY, OF_JOBS, RETRIES, Counters, JobCounts, job_counts
-from jobs.times import EPOCH
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document
 from storage.errors import mongodb_errors
 from storage.facts import ORIGIN
-from storage.filters import job_filter
+from storage.filters import IN_ANY_STATUS, job_filter
 
 TIMEOUT_MS: Final = 3_000
 
@@ -128,7 +127,7 @@ def _walkable(conditions: JobFilter) -> Document:
     """The filter, with one more condition that every job meets where there is none that is sure to lead to an index."""
     wanted = job_filter(conditions)
     if not conditions.tags and all(getattr(conditions, name) is None for name in _LEADING):
-        wanted["created_at"] = {"$gte": EPOCH}
+        wanted |= IN_ANY_STATUS
     return wanted
 
 
