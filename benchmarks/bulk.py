@@ -25,7 +25,7 @@ from uuid_utils import uuid7
 
 from benchmarks.jobgate_side import open_side
 from benchmarks.servers import benchmark_servers
-from gateway.children import Child
+from gateway.children import Child, kept
 from gateway.devstack import Servers
 from gateway.devstack.ports import choose_port
 from gateway.gateway_process import graphql_url
@@ -68,7 +68,7 @@ class Pass:
 @click.option("--jobs", default=100_000, show_default=True, help="Jobs that match; a tenth as many do not.")
 def main(jobs: int) -> None:
     """Measure, count, and end with status 1 if a count is wrong."""
-    # uvloop closes the descriptors that a child is to inherit.
+    # Not on uvloop, where gateway.children fails to start a second child (EBADF).
     wrong = asyncio.run(_main(jobs))
     for line in wrong:
         click.echo(f"WRONG: {line}")
@@ -84,7 +84,7 @@ async def _main(jobs: int) -> list[str]:
             database_name = f"bulk_{int(kills)}"
             async with open_side(servers.mongodb_url, servers.redis_url, database_name, Driver.MOTOR) as (_, database):
                 await _fill(database, jobs)
-                async with _running(servers, database_name) as (url, _):
+                async with _running(servers, database_name) as url:
                     done = await _cancel_many(url, database, kills)
                     await _settled(database)
                 rate = done.told["matched"] / done.seconds
@@ -132,7 +132,7 @@ def _document(tag: str, now: datetime, chance: random.Random) -> Document:
 
 
 @asynccontextmanager
-async def _running(servers: Servers, database: str) -> AsyncIterator[tuple[str, list[Child]]]:
+async def _running(servers: Servers, database: str) -> AsyncIterator[str]:
     """A gateway and workers, each started again when it dies, as a supervisor would."""
     port = choose_port(None)
     environment = {
@@ -144,23 +144,9 @@ async def _running(servers: Servers, database: str) -> AsyncIterator[tuple[str, 
         "JOBGATE_LOG_LEVEL": "warning",
     }
     async with AsyncExitStack() as stack:
-        kinds = ["serve", *["worker"] * _WORKERS]
-        children = [await stack.enter_async_context(_kept(Child(kind, [kind], environment))) for kind in kinds]
-        yield graphql_url(HOST, port), children
-
-
-@asynccontextmanager
-async def _kept(child: Child) -> AsyncIterator[Child]:
-    if not await child.start():
-        raise click.ClickException("a process did not start")
-    keeping = asyncio.create_task(child.keep())
-    try:
-        yield child
-    finally:
-        await child.stop()
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        for kind in ("serve", *["worker"] * _WORKERS):
+            await stack.enter_async_context(kept(Child(kind, [kind], environment)))
+        yield graphql_url(HOST, port)
 
 
 async def _cancel_many(url: str, database: Database, kills: bool) -> Pass:
@@ -174,12 +160,9 @@ async def _cancel_many(url: str, database: Database, kills: bool) -> Pass:
             document = await database["operations"].find_one({"_id": operation_id})
             if document is None:
                 raise click.ClickException("the operation is gone")
-            if document["count"] + document["skipped"] > done:
-                done, gap, last = (
-                    document["count"] + document["skipped"],
-                    max(gap, time.perf_counter() - last),
-                    time.perf_counter(),
-                )
+            position, now = document["count"] + document["skipped"], time.perf_counter()
+            if position > done:
+                done, gap, last = position, max(gap, now - last), now
             if kills and killed is None and document["count"] * 2 >= document["matched"]:
                 killed = f"{document['owner']} at {document['count']}"
                 os.kill(int(document["owner"].split(":")[1]), signal.SIGKILL)

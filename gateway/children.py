@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from gateway.devstack import bound_exec
@@ -22,7 +23,7 @@ class Child:
     def __init__(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str], stop_seconds: float = 30
     ) -> None:
-        self._name = name
+        self.name = name
         self._stop_seconds = stop_seconds
         self._arguments = list(arguments)
         self._environment = dict(environment)
@@ -57,7 +58,7 @@ class Child:
             status = await self._process.wait()
             if self._is_stopping():
                 return
-            logger.error("the %s ended with status %s; starting it again", self._name, status)
+            logger.error("the %s ended with status %s; starting it again", self.name, status)
             await asyncio.sleep(_RESTART_AFTER)
             if self._is_stopping():
                 return
@@ -77,9 +78,24 @@ class Child:
             async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
-            logger.error("the %s does not end: killed", self._name)
+            logger.error("the %s does not end: killed", self.name)
             process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def kept(child: Child) -> AsyncIterator[Child]:
+    """A child that runs, and is started again whenever it ends. Raises ``ChildProcessError`` when it does not start at all."""
+    if not await child.start():
+        raise ChildProcessError(f"the {child.name} did not start")
+    keeping = asyncio.create_task(child.keep())
+    try:
+        yield child
+    finally:
+        await child.stop()
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
 
 
 def say_ready(descriptor: int | None) -> None:

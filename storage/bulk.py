@@ -14,7 +14,7 @@ from jobs.bulk import BulkOperation, BulkRequest, BulkStatus, change_of
 from jobs.cron import CronError
 from jobs.errors import JobgateError, StoreUnavailable
 from jobs.lifecycle import Action
-from storage.client import Collection, Database, session_on, snapshot, transaction
+from storage.client import Collection, Database, open_session, snapshot, transaction
 from storage.documents import Document, job_from_document
 from storage.errors import mongodb_errors, too_slow
 from storage.filters import job_filter
@@ -161,7 +161,7 @@ class BulkWriter:
     async def _transact(
         self, operation: BulkOperation, write: Callable[[Any], Awaitable[BulkOperation]]
     ) -> BulkOperation:
-        async with session_on(self._database) as session:
+        async with open_session(self._database) as session:
             if not await self._operations.announce(operation, session.session_id["id"]):
                 raise _Taken
             return await transaction(session, write)

@@ -83,14 +83,7 @@ async def aggregate(collection: Collection, stages: list[dict[str, Any]], **opti
 @asynccontextmanager
 async def snapshot(database: Database) -> AsyncIterator[Any]:
     """A session whose reads all see the database as it was at the first of them: for 5 minutes at most."""
-    async with _session(database, snapshot=True) as session:
-        yield session
-
-
-@asynccontextmanager
-async def session_on(database: Database) -> AsyncIterator[Any]:
-    """A session, for transactions one after the other."""
-    async with _session(database) as session:
+    async with open_session(database, snapshot=True) as session:
         yield session
 
 
@@ -115,7 +108,8 @@ async def end_session(database: Database, session_id: Any) -> None:
 
 
 @asynccontextmanager
-async def _session(database: Database, **options: Any) -> AsyncIterator[Any]:
+async def open_session(database: Database, **options: Any) -> AsyncIterator[Any]:
+    """A session of either driver, for transactions one after the other; ended with the block."""
     session = database.client.start_session(**options)
     async with await session if hasattr(session, "__await__") else session as begun:
         yield begun

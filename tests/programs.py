@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.children import Child
+from gateway.children import Child, kept
 from gateway.devstack import Servers
 from gateway.devstack.ports import choose_port
 from gateway.gateway_process import graphql_url
@@ -59,23 +59,10 @@ async def running(servers: Servers, database: str, *, workers: int = 1, **settin
         "JOBGATE_PORT": str(port),
     }
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(_kept(Child("gateway", ["serve"], environment)))
+        gateway = await stack.enter_async_context(kept(Child("gateway", ["serve"], environment)))
         names = [f"worker {number}" for number in range(workers)]
-        children = [await stack.enter_async_context(_kept(Child(name, ["worker"], environment))) for name in names]
+        children = [await stack.enter_async_context(kept(Child(name, ["worker"], environment))) for name in names]
         yield System(graphql_url(HOST, port), gateway, children)
-
-
-@asynccontextmanager
-async def _kept(child: Child) -> AsyncIterator[Child]:
-    assert await child.start()
-    keeping = asyncio.create_task(child.keep())
-    try:
-        yield child
-    finally:
-        await child.stop()
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
 
 
 async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:

@@ -52,8 +52,7 @@ def jobs(tag: str, count: int, name: str, schedule: ScheduleSpec) -> list[Job]:
 
 
 async def store(database: Database, jobs: list[Job]) -> None:
-    for start in range(0, len(jobs), 1000):
-        await JobWriter(database).insert_many([NewJob(job, "ann", nudged=False) for job in jobs[start : start + 1000]])
+    await JobWriter(database).insert_many([NewJob(job, "ann", nudged=False) for job in jobs])
 
 
 async def ask(http: httpx.AsyncClient, url: str, query: str, **variables: Any) -> dict[str, Any]:

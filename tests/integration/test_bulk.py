@@ -72,6 +72,13 @@ async def finished(installation: Installation, operation: BulkOperation, name: s
     return found
 
 
+async def announced(database: Database) -> object:
+    """The session that a step was last begun in, of the only operation."""
+    operation = await database["operations"].find_one({})
+    assert operation is not None
+    return operation["session"]
+
+
 def counts(operation: BulkOperation | None) -> tuple[str, int, int, int]:
     assert operation is not None
     return operation.status.value, operation.matched, operation.count, operation.skipped
@@ -278,18 +285,32 @@ async def test_a_step_whose_process_was_killed_is_undone_by_whoever_takes_over(
         raise AssertionError
 
     monkeypatch.setattr(writer._operations, "book", hang)
+    await let_go(database)
     step = asyncio.create_task(writer.advance(operation, NOW))
     await killed.wait()
-    await let_go(database)
     operations = Operations(database, "two")
+    assert await operations.take_over() is None  # a step begins by renewing the lease
+    await let_go(database)
     taken = await operations.take_over()
     assert taken == operation
+    assert await announced(database) is None
     assert counts(await owner(database, "two").advance(taken, NOW)) == ("completed", 3, 3, 0)
     step.cancel()
     with suppress(asyncio.CancelledError):
         await step
     assert counts(await operations.find("op_1")) == ("completed", 3, 3, 0)
     assert sorted(await cancellations(database)) == [f"job_{number:05}" for number in range(3)]
+
+
+async def test_a_released_one_names_no_session_that_its_last_owner_may_use_for_something_else(
+    database: Database,
+) -> None:
+    await fill(database, STEP + 1)
+    operation = await owner(database, "one").advance(await begun(database), NOW)
+    assert operation is not None
+    assert await announced(database) is not None
+    await Operations(database, "one").release(operation)
+    assert await announced(database) is None
 
 
 async def test_one_that_was_taken_over_changes_nothing_any_more(database: Database) -> None:
@@ -299,7 +320,10 @@ async def test_one_that_was_taken_over_changes_nothing_any_more(database: Databa
     await let_go(database)
     taken = await Operations(database, "two").take_over()
     assert taken is not None
+    await database.command("profile", 2)
     assert await owner(database, "one").advance(late, NOW) is None
+    await database.command("profile", 0)
+    assert await database["system.profile"].count_documents({"ns": f"{database.name}.jobs"}) == 0
     assert await statuses(database) == {"failed": STEP + 1}
     moved = await owner(database, "two").advance(taken, NOW)
     assert counts(moved) == ("running", STEP + 1, STEP, 0)

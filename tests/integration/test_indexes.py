@@ -9,7 +9,7 @@ import pytest
 
 from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
-from jobs.paging import Order, OrderField, PageRequest, job_cursor
+from jobs.paging import Counted, Order, OrderField, PageRequest, job_cursor
 from storage.client import Database
 from storage.documents import job_to_document
 from storage.events import EventLog
@@ -69,7 +69,7 @@ def document(number: int) -> dict[str, Any]:
     job = replace(
         job,
         status=statuses[number % 7],
-        recurrence=job.recurrence if number % 40 == 0 else None,
+        recurrence=job.recurrence if number % 39 == 0 else None,
         completed_at=at if number % 7 in (3, 4, 5) else None,
     )
     extras: dict[str, Any] = {"outbox": [], "event_seq": 0}
@@ -162,6 +162,28 @@ async def test_lists_by_product_env_and_status_read_their_page_in_every_order_an
             cursor = job_cursor(order, page.items[-1])
             assert (await explained.jobs.page(wanted, order, PageRequest(10, after=cursor))).items
     await explained.check(most=11)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "field"),
+    [
+        ({"recurring": True}, OrderField.SCHEDULED_AT),
+        ({"recurring": True, "product": ("product_0",)}, OrderField.CREATED_AT),
+        ({"error_code": ("CODE_1",)}, OrderField.COMPLETED_AT),
+    ],
+    ids=str,
+)
+async def test_lists_of_what_few_jobs_have_read_their_page(
+    explained: Explained, conditions: dict[str, Any], field: OrderField
+) -> None:
+    assert (await explained.jobs.page(JobFilter(**conditions), Order(field), PageRequest(10))).items
+    await explained.check(most=11)
+
+
+async def test_a_product_at_a_time_reads_what_it_had_then(explained: Explained) -> None:
+    wanted = JobFilter(product=("product_3",), from_=NOW + timedelta(seconds=100), to=NOW + timedelta(seconds=200))
+    assert await explained.jobs.count(wanted) == Counted(20, exact=True)
+    await explained.check(most=20)
 
 
 async def test_a_list_of_a_time_long_past_begins_there(explained: Explained) -> None:

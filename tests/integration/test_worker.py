@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from gateway.devstack import Servers
 from jobs.dispatch import RetrySpec
@@ -19,7 +20,7 @@ from jobs.schedule import ScheduleSpec
 from storage.client import Database
 from storage.outbox import Outbox
 from tests.factories import every
-from tests.installation import Installation, installed, offer
+from tests.installation import DEADLINE, Installation, installed, offer
 from worker.context import CancelReason, RunCancelled, TaskContext
 from worker.tasks import TaskError
 
@@ -224,10 +225,16 @@ async def test_a_thread_that_ignores_its_timeout_is_abandoned_and_others_run(ins
 
 
 async def test_a_handler_that_blocks_the_loop_keeps_its_lease_and_overruns_its_timeout(
-    installation: Installation,
+    installation: Installation, mongodb: MongoClient[dict[str, Any]], database_name: str
 ) -> None:
+    jobs, running = mongodb[database_name]["jobs"], {"status": "running"}
+
     async def block(_: TaskContext, __: Any) -> Any:
-        time.sleep(2.5)  # noqa: ASYNC251  # exactly what a handler must not do: longer than a lease
+        """Exactly what a handler must not do: hold up the loop, until the lease that it was given has run out."""
+        lease = jobs.find_one(running)["run"]["lease_until"]  # type: ignore[index]  # this very run
+        deadline = time.monotonic() + DEADLINE
+        while jobs.find_one({**running, "$expr": {"$lte": ["$$NOW", lease]}}) is not None:
+            assert time.monotonic() < deadline
 
     await installation.worker({"demo.block": block})
     job = await installation.dispatch("demo.block")

@@ -207,7 +207,9 @@ async def test_a_handler_that_only_reports_lets_others_run(context: TaskContext)
 
     reporting = asyncio.create_task(report_for_ever())
     async with asyncio.timeout(DEADLINE):
-        await asyncio.sleep(0)
+        anothers_turn = asyncio.Event()
+        asyncio.get_running_loop().call_soon(anothers_turn.set)
+        await anothers_turn.wait()
         reporting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reporting
