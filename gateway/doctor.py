@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.devstack import DevstackError
 from gateway.devstack.binaries import find_mongod, find_redis_server
 from gateway.settings import Settings, store_urls
 from jobs.errors import JobgateError
+from jobs.statistics import OF_JOBS, OF_RUNS, Counters
 from storage.census import Census, take_census
 from storage.client import check_server, close_client, open_client, open_database
 from storage.recount import Correction, repair_statistics
@@ -61,7 +63,8 @@ async def repair(settings: Settings) -> list[str]:
         await close_client(client)
     if not corrections:
         return ["statistics: every counter was right"]
-    return [*map(_corrected, corrections), f"statistics: {len(corrections)} counters corrected"]
+    wrong = sum(len(one.change.counts) + len(one.change.longest) for one in corrections)
+    return [*map(_corrected, corrections), f"statistics: {wrong} {'counter' if wrong == 1 else 'counters'} corrected"]
 
 
 def _corrected(correction: Correction) -> str:
@@ -69,7 +72,16 @@ def _corrected(correction: Correction) -> str:
     origin = cell.origin
     when = "" if cell.start is None else f" from {cell.start.isoformat()}"
     where = f"{origin.product}/{origin.env} {origin.namespace}.{origin.task}"
-    return f"{where}, {cell.level}{when}: {correction.name} {correction.by:+}"
+    return f"{where}, {cell.level}{when}: {', '.join(_changes(correction.change))}"
+
+
+def _changes(change: Counters) -> Iterator[str]:
+    """Each counter with its difference, but of a distribution only how many of its bins: there may be hundreds."""
+    plain = {name: by for name, by in change.counts.items() if name.startswith((OF_JOBS, OF_RUNS))}
+    yield from (f"{name} {by:+}" for name, by in sorted(plain.items()))
+    bins = Counter(name.partition(":")[0] for name in change.counts.keys() - plain.keys())
+    yield from (f"{name} in {n} {'bin' if n == 1 else 'bins'}" for name, n in sorted(bins.items()))
+    yield from (f"longest {name} {length} ms" for name, length in sorted(change.longest.items()))
 
 
 def _tasks(settings: Settings) -> Finding:

@@ -21,6 +21,9 @@ from jobs.times import to_milliseconds
 OF_JOBS: Final = "job:"
 """What the names of counters of jobs begin with."""
 
+OF_RUNS: Final = "run:"
+"""What the names of counters of runs, by how they ended, begin with."""
+
 FIRST_TRY: Final = "job:first_try"
 AFTER_RETRY: Final = "job:after_retry"
 RETRIES: Final = "job:retries"
@@ -166,9 +169,9 @@ def run_counts(counters: Counters) -> RunCounts:
     """What counters say of runs."""
     counts = counters.counts
     return RunCounts(
-        counts[f"run:{JobStatus.COMPLETED}"],
-        counts[f"run:{JobStatus.FAILED}"],
-        counts[f"run:{JobStatus.CANCELLED}"],
+        counts[f"{OF_RUNS}{JobStatus.COMPLETED}"],
+        counts[f"{OF_RUNS}{JobStatus.FAILED}"],
+        counts[f"{OF_RUNS}{JobStatus.CANCELLED}"],
         _histogram(counters, "duration"),
         _histogram(counters, "wait"),
     )
@@ -211,7 +214,7 @@ def _count(cells: dict[Cell, Counters], cell: Cell, counts: Counter[str]) -> Non
 
 def _count_run(cells: dict[Cell, Counters], cell: Cell, run: RunEnd) -> None:
     lengths = {"duration": run.completed_at - run.started_at, "wait": run.started_at - run.scheduled_for}
-    counts = Counter({f"run:{run.status}": 1})
+    counts = Counter({f"{OF_RUNS}{run.status}": 1})
     counters = cells.setdefault(cell, Counters())
     for name, length in lengths.items():
         milliseconds = max(0, to_milliseconds(length))

@@ -63,11 +63,10 @@ class RepairUnderWay(JobgateError):
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A counter that was wrong."""
+    """The counters of one cell that were wrong, and by how much; the longest as it is now."""
 
     cell: Cell
-    name: str
-    by: int
+    change: Counters
 
 
 async def repair_statistics(database: Database, owner: str) -> list[Correction]:
@@ -86,7 +85,7 @@ async def repair_statistics(database: Database, owner: str) -> list[Correction]:
         await _apply(database, kept, changes)
     finally:
         await lease.release()
-    return [Correction(cell, name, by) for cell, change in changes.items() for name, by in change.counts.items()]
+    return [Correction(cell, change) for cell, change in changes.items()]
 
 
 async def _apply(database: Database, kept: Mapping[Cell, Counters], changes: Mapping[Cell, Counters]) -> None:

@@ -17,7 +17,7 @@ from jobs.filters import JobFilter
 from jobs.histograms import LONGEST, PRECISION
 from jobs.lifecycle import JobStatus
 from jobs.spans import LIFETIME, Bucket, Stretch
-from jobs.statistics import AFTER_RETRY, FIRST_TRY, OF_JOBS, RETRIES, Counters, JobCounts, job_counts
+from jobs.statistics import AFTER_RETRY, FIRST_TRY, OF_JOBS, OF_RUNS, RETRIES, Counters, JobCounts, job_counts
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document
 from storage.errors import mongodb_errors
@@ -180,7 +180,7 @@ def _ended(bucket: Bucket | None) -> list[Document]:
         "duration": {"$max": [0, {"$subtract": ["$completed_at", "$started_at"]}]},
         "wait": {"$max": [0, {"$subtract": ["$started_at", "$scheduled_for"]}]},
     }
-    marks: list[Document] = [{"name": {"$concat": ["run:", "$status"]}, "n": 1}]
+    marks: list[Document] = [{"name": {"$concat": [OF_RUNS, "$status"]}, "n": 1}]
     for name in lengths:
         number = {"$toString": {"$toLong": _bucket_of(f"${name}")}}
         marks.append({"name": {"$concat": [f"{name}:", number]}, "n": 1})

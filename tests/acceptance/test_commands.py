@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 from gateway.devstack import Servers
 from schema.build import printed_schema
@@ -12,7 +14,7 @@ from storage.job_updates import NewJob
 from storage.outbox import Outbox
 from storage.projection import Projection
 from storage.transitions import JobWriter
-from tests.factories import make_job
+from tests.factories import NOW, make_job
 from tests.installation import offer
 from tests.programs import running, said
 
@@ -80,9 +82,29 @@ async def test_doctor_repairs_statistics_and_tells_what_was_wrong(
     await Outbox(database).relay(10)
     await database["events"].update_many({}, {"$set": {"before": None}})
     await Projection(database).fold()
-    wrong = "shop/prd demo.echo, lifetime: job:queued +1\nstatistics: 1 counters corrected\n"
+    wrong = "shop/prd demo.echo, lifetime: job:queued +1\nstatistics: 1 counter corrected\n"
     assert await said("doctor", "--repair-stats", **stores) == (0, wrong, "")
     assert await said("doctor", "--repair-stats", **stores) == (0, "statistics: every counter was right\n", "")
+
+
+async def test_doctor_tells_of_a_distribution_in_one_line_and_not_bin_by_bin(
+    servers: Servers, database: Database, database_name: str, redis_url: str
+) -> None:
+    await JobWriter(database).insert_many([NewJob(make_job(), None, nudged=False)])
+    await Outbox(database).relay(10)
+    await Projection(database).fold()
+    run: dict[str, Any] = {"job_id": "job_1", "status": "completed", "scheduled_for": NOW, "started_at": NOW}
+    ends = [{"number": number, "completed_at": NOW + number * timedelta(seconds=2)} for number in (1, 2, 3)]
+    await database["executions"].insert_many([{"_id": f"job_1:{end['number']}", **run, **end} for end in ends])
+    stores = {"MONGODB_URL": servers.mongodb_url, "REDIS_URL": redis_url, "JOBGATE_DATABASE": database_name}
+    status, out, _ = await said("doctor", "--repair-stats", **stores)
+    found = "run:completed +3, duration in 3 bins, wait in 1 bin, longest duration 6000 ms"
+    day = datetime.combine(NOW, time(), UTC)
+    buckets = [f"minute from {NOW.isoformat()}", f"hour from {NOW.isoformat()}", f"day from {day.isoformat()}"]
+    assert status == 0
+    *lines, last = out.splitlines()
+    assert sorted(lines) == sorted(f"shop/prd demo.echo, {where}: {found}" for where in ("lifetime", *buckets))
+    assert last == "statistics: 24 counters corrected"
 
 
 async def test_doctor_looks_at_the_embedded_servers_where_no_others_are_named() -> None:

@@ -511,7 +511,7 @@ async def test_either_driver_folds_reads_and_repairs(any_database: Database) -> 
     assert (await StatisticsReader(any_database).jobs(ALL)).total == 1
     await any_database["statistics"].delete_many({})
     [correction] = await repair_statistics(any_database, "doctor")
-    assert (correction.name, correction.by) == ("job:queued", 1)
+    assert correction.change.counts == {"job:queued": 1}
     assert (await StatisticsReader(any_database).jobs(JobFilter(product=("shop",)))).total == 1
 
 
