@@ -1,0 +1,297 @@
+"""A job that lives by ``mission/semantics.md`` in memory: the status it has to be in, and what it has to tell.
+
+Written from that page and its tables alone, so that it shares no mistake with the decisions of ``jobs``. Time is counted in
+half hours, and everything that recurs does so every other one: schedules are plain arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tests.lifecycle_tables import MOVES, meaning
+
+PERIOD: Final = 2
+RETRY_DELAY: Final = 1
+LOST_AFTER: Final = 3
+"""So many expired leases fail a run."""
+FATAL: Final = "FATAL"
+"""The code that no job here retries."""
+
+
+@dataclass
+class Clock:
+    """How many half hours have passed: always whole hours, so that odd instants are never just now."""
+
+    now: int = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Once an hour from ``anchor`` on."""
+
+    anchor: int
+    start: int
+    end: int | None = None
+    limit: int | None = None
+    missed: str = "run_once"
+
+    def after(self, instant: int) -> int | None:
+        """The first instant strictly after this one, if there is one."""
+        earliest = max(instant + 1, self.start, self.anchor)
+        found = earliest + (self.anchor - earliest) % PERIOD
+        return None if self.end is not None and found > self.end else found
+
+    def latest(self, instant: int) -> int:
+        until = instant if self.end is None else min(instant, self.end)
+        return until - (until - self.anchor) % PERIOD
+
+    def has_taken(self, runs: int) -> bool:
+        """Whether that is all the runs that it permits."""
+        return self.limit is not None and runs >= self.limit
+
+    def revised(self, start: int | None, limit: int | None) -> Schedule:
+        """What a reschedule makes of it: what is not asked for stays."""
+        moved = self if start is None else replace(self, anchor=start, start=start)
+        return replace(moved, limit=limit or self.limit)
+
+
+@dataclass
+class Run:
+    """The current run, from the moment that its occurrence is taken."""
+
+    number: int
+    scheduled_for: int
+    attempt: int = 1
+    failures: int = 0
+    expiries: int = 0
+    begun: int = 0
+    token: str | None = None
+    lease_until: int | None = None
+
+
+@dataclass
+class Model:
+    """One job. The names of its fields are those of the document, but for ``pausing`` and what follows it."""
+
+    clock: Clock
+    id: str
+    retries: int
+    schedule: Schedule | None
+    next_run_at: int | None
+    status: str = "new"
+    run: Run | None = None
+    execution_count: int = 0
+    revision: int = 0
+    steered: int = 0
+    """How often a caller has changed what comes after the current run."""
+    last_token: str | None = None
+    pausing: bool = False
+    """It is paused, or will be once its run has ended."""
+    gone: bool = False
+    told: list[tuple[str, str]] = field(default_factory=list)
+    """Each event with the status after it."""
+    ended: list[tuple[int, str]] = field(default_factory=list)
+    """Each run in the history: its number, and how it ended."""
+
+    def verdict(self, operation: str) -> str:
+        """``ok``, ``same``, ``no`` or, of a deleted job, ``gone``."""
+        if self.gone:
+            return "gone"
+        return meaning(operation, self.status, recurring=self.schedule is not None, pausing=self.pausing)
+
+    def is_due(self) -> bool:
+        return self.status == "scheduled" and self.next_run_at is not None and self.next_run_at <= self.clock.now
+
+    def is_claimable(self, number: int, attempt: int) -> bool:
+        run = self.run
+        return self.status == "queued" and run is not None and (run.number, run.attempt) == (number, attempt)
+
+    def holds(self, token: str) -> bool:
+        """Whether this is the token of the attempt that is under way."""
+        return self.run is not None and self.run.token == token
+
+    def is_lost(self) -> bool:
+        lease = self.run.lease_until if self.run else None
+        return lease is not None and lease < self.clock.now
+
+    # ------------------------------------------------------------------------------------- what the machine does by itself
+
+    def dispatch(self) -> None:
+        assert self.next_run_at is not None
+        if self.next_run_at > self.clock.now:
+            self._move("dispatch for later")
+        else:
+            self._take(self.next_run_at)
+            self._move("dispatch now")
+
+    def promote(self) -> None:
+        due, schedule = self.next_run_at, self.schedule
+        assert due is not None
+        if self.run is not None:
+            self.next_run_at = self._behind(self.run.number, self.run.scheduled_for)
+        elif schedule is None or due == self.clock.now:
+            self._take(due)
+        elif schedule.missed == "run_once":
+            self._take(schedule.latest(self.clock.now))
+        else:
+            self.next_run_at = schedule.after(self.clock.now)
+            self._move("exhaust" if self.next_run_at is None else "pass over")
+            return
+        self._move("promote")
+
+    def claim(self, token: str, lease: int) -> None:
+        run = self._run()
+        run.token, run.lease_until, run.begun = token, self.clock.now + lease, run.attempt
+        self.execution_count = run.number
+        self._move("claim")
+
+    def renew(self, lease: int) -> None:
+        """A heartbeat: the one write that tells nothing."""
+        self._run().lease_until = self.clock.now + lease
+        self.revision += 1
+
+    def report(self) -> None:
+        self._move("report")
+
+    def succeed(self) -> None:
+        self._end("succeed", "completed")
+
+    def fail(self, code: str, *, final: bool = False) -> None:
+        run = self._run()
+        if run.failures >= self.retries or code == FATAL or final or self.pausing:
+            self._end("fail", "failed")
+            return
+        self._give_back(failures=run.failures + 1, attempt=run.attempt + 1)
+        self.next_run_at = self.clock.now + RETRY_DELAY
+        self._move("wait for a retry")
+
+    def release(self) -> None:
+        if self.pausing:
+            self._end("fail", "failed")
+        else:
+            self._give_back()
+            self._move("give back")
+
+    def expire(self) -> None:
+        run = self._run()
+        if self.pausing or run.expiries + 1 >= LOST_AFTER:
+            self._end("fail", "failed")
+        else:
+            self._give_back(expiries=run.expiries + 1, attempt=run.attempt + 1)
+            self._move("give back")
+
+    # ------------------------------------------------------------------------------------------------ what callers do to it
+
+    def cancel(self) -> None:
+        self._close("cancelled")
+        self.next_run_at = None
+        self._move("cancel")
+
+    def pause(self) -> None:
+        self.pausing, self.next_run_at, self.steered = True, None, self.steered + 1
+        if self.status == "running":
+            self._move("note a pause")
+        else:
+            self._close("failed")
+            self._move("pause")
+
+    def resume(self) -> None:
+        self.next_run_at = self._behind(self.execution_count, self.clock.now)
+        self.pausing, self.steered = False, self.steered + 1
+        self._move("resume to the end" if self.next_run_at is None else "resume")
+
+    def retry(self, delay: int = 0) -> None:
+        due_at = self.clock.now + delay
+        self.run = Run(self.execution_count + 1, due_at)
+        self.next_run_at = due_at if delay else None
+        self.steered += 1
+        self._move("retry later" if delay else "retry now")
+
+    def reschedule(self, start: int | None, limit: int | None) -> bool:
+        """Whether that can be: otherwise it is an input error, and changes nothing."""
+        if start is None and limit is None:
+            return False
+        if self.schedule is None:
+            if start is None or limit is not None:
+                return False
+            self._replan(max(self.clock.now, start))
+            return True
+        revised = self.schedule.revised(start, limit)
+        following = self._following(revised)
+        if following is None and not self._has_all_but_ended(revised):
+            return False
+        self.schedule = revised
+        if self._has_begun() and self.status != "running":
+            # A run that has begun is one of the old rule, and is taken up again when it was to be.
+            following = self.next_run_at if self.status == "scheduled" else self.clock.now
+        self._replan(following)
+        return True
+
+    def delete(self) -> None:
+        self._move("delete")
+        self.gone = True
+
+    def _following(self, schedule: Schedule) -> int | None:
+        return None if schedule.has_taken(self.execution_count) else schedule.after(self.clock.now)
+
+    def _has_all_but_ended(self, schedule: Schedule) -> bool:
+        """Whether the current run is the last that this permits."""
+        return self._has_begun() and self.execution_count == schedule.limit
+
+    def _replan(self, following: int | None) -> None:
+        self.next_run_at, self.steered = None if self.pausing else following, self.steered + 1
+        if self.status in ("running", "paused"):
+            self._move(f"reschedule while {self.status}")
+            return
+        self.run = self.run if self._has_begun() else None
+        self._move("reschedule")
+
+    def _has_begun(self) -> bool:
+        return self.run is not None and self.run.begun > 0
+
+    def _take(self, occurrence: int) -> None:
+        number = self.execution_count + 1
+        self.run, self.next_run_at = Run(number, occurrence), self._behind(number, occurrence)
+
+    def _behind(self, runs: int, instant: int) -> int | None:
+        """What is due after ``instant``, once so many runs were taken."""
+        schedule = self.schedule
+        return None if schedule is None or schedule.has_taken(runs) else schedule.after(instant)
+
+    def _end(self, what: str, ended: str) -> None:
+        schedule = self.schedule
+        is_last = schedule is None or schedule.has_taken(self._run().number)
+        self._close(ended)
+        if self.pausing and not is_last:
+            self._move(what, "paused")
+            return
+        self.pausing = False
+        if schedule is None or is_last:
+            self.next_run_at = None
+        elif self.next_run_at is not None and self.next_run_at <= self.clock.now:
+            # It came due during the run, and is skipped.
+            self.next_run_at = schedule.after(self.clock.now)
+        self._move(what, ended if self.next_run_at is None else "scheduled")
+
+    def _close(self, ended: str) -> None:
+        """The run is over. It is in the history if a worker has ever begun it."""
+        if self._has_begun():
+            self.ended.append((self._run().number, ended))
+        self.run = None
+
+    def _give_back(self, **changes: int) -> None:
+        self.run = replace(self._run(), token=None, lease_until=None, **changes)
+
+    def _run(self) -> Run:
+        assert self.run is not None
+        return self.run
+
+    def _move(self, what: str, status: str | None = None) -> None:
+        move = MOVES[what]
+        target = status or move.targets[0]
+        assert self.status in move.sources
+        assert target in move.targets
+        self.status = target
+        self.revision += 1
+        self.told += [(event, target) for event in move.events]
