@@ -228,6 +228,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_lease_and_overruns_its_t
     installation: Installation, mongodb: MongoClient[dict[str, Any]], database_name: str
 ) -> None:
     jobs, running = mongodb[database_name]["jobs"], {"status": "running"}
+    kept: list[bool] = []
 
     async def block(_: TaskContext, __: Any) -> Any:
         """Exactly what a handler must not do: hold up the loop, until the lease that it was given has run out."""
@@ -235,6 +236,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_lease_and_overruns_its_t
         deadline = time.monotonic() + DEADLINE
         while jobs.find_one({**running, "$expr": {"$lte": ["$$NOW", lease]}}) is not None:
             assert time.monotonic() < deadline
+        kept.append(jobs.find_one({**running, "$expr": {"$lt": ["$$NOW", "$run.lease_until"]}}) is not None)
 
     await installation.worker({"demo.block": block})
     job = await installation.dispatch("demo.block")
@@ -245,6 +247,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_lease_and_overruns_its_t
     failed = await installation.job(limited)
     assert failed.last_error is not None
     assert failed.last_error.code == "TIMEOUT"
+    assert kept == [True, True]
 
 
 async def test_a_handler_that_exits_does_not_take_the_worker_along(installation: Installation) -> None:
