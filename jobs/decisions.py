@@ -9,7 +9,7 @@ from typing import Final
 from jobs.job import Job, JobError, Run
 from jobs.json_values import JsonValue
 from jobs.lifecycle import Action, JobStatus
-from jobs.recurrence import AfterRun, decide_after_run
+from jobs.occurrences import AfterRun, PassedOver, decide_after_run
 
 MAX_EXPIRIES: Final = 3
 """So many lost leases of one run fail it, whatever retries are left: the run may be what kills its workers."""
@@ -63,6 +63,10 @@ class Decision:
     """What is left of the run; None when it ended."""
     next_run_at: datetime | None = None
     catch_up_until: datetime | None = None
+    paced: bool = False
+    """What comes next is one of a backlog, which is taken up as the pace of its product allows."""
+    passed_over: PassedOver | None = None
+    """Occurrences that came due during the run and are not run."""
     result: JsonValue = None
     error: JobError | None = None
     reason: str | None = None
@@ -143,9 +147,10 @@ def _end_run(
         _terminal(action) if after.next_run_at is None else JobStatus.SCHEDULED,
         next_run_at=after.next_run_at,
         catch_up_until=after.catch_up_until,
+        paced=after.paced,
+        passed_over=after.passed_over,
         result=result,
         error=error,
-        reason=_overlapped(after.skipped),
     )
 
 
@@ -154,14 +159,13 @@ def _terminal(action: Action) -> JobStatus:
 
 
 def _is_last(job: Job, run: Run) -> bool:
-    limit = None if job.recurrence is None else job.recurrence.max_executions
-    return limit is not None and run.number >= limit
+    return job.recurrence is not None and job.recurrence.is_exhausted(run.number)
 
 
 def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
     # While a run goes on, the job's next instant is that behind it by the rule that holds, however lately it was changed.
     if job.recurrence is None:
-        return AfterRun(None, 0, None)
+        return AfterRun(None, None, None)
     return decide_after_run(
         job.recurrence,
         candidate=job.next_run_at,
@@ -173,9 +177,3 @@ def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _overlapped(skipped: int) -> str | None:
-    if not skipped:
-        return None
-    return f"{skipped} occurrence{'s' if skipped > 1 else ''} skipped: the run was still going on"

@@ -10,6 +10,7 @@ from jobs.cursors import decode_cursor, encode_cursor
 from jobs.events import EventType
 from jobs.job import JobError
 from jobs.lifecycle import JobStatus
+from jobs.occurrences import PassedOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class JobEvent:
     actor: str | None
     reason: str | None
     snapshot: Snapshot
+    passed_over: PassedOver | None = None
+    """Occurrences that the job passed over with this."""
 
     @property
     def cursor(self) -> str:

@@ -38,6 +38,8 @@ class Run:
     worker: str | None = None
     lease_until: datetime | None = None
     nudges: int = 0
+    paced: bool = False
+    """It makes up for an occurrence that was missed: a product has only so many of these under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,12 @@ class Job:
     revision: int = 1
     run: Run | None = None
     catch_up_until: datetime | None = None
-    """Under ``RUN_ALL``: occurrences up to this instant were missed and are being made up for."""
+    """Occurrences up to this instant are run however late they are: missed ones that are being made up for, or one that came
+    due during a run and was promised to be run right after."""
+    paced: bool = False
+    """Its next occurrence is one of those being made up for, which are taken up as the pace of the product allows."""
+    decided_until: datetime | None = None
+    """Set by a pause and by a new schedule: up to this instant no occurrence is still to be decided about."""
     started_at: datetime | None = None
     completed_at: datetime | None = None
     result: JsonValue = None
@@ -114,6 +121,10 @@ class Job:
     @property
     def is_recurring(self) -> bool:
         return self.recurrence is not None
+
+    def decided_until_at_least(self, instant: datetime) -> datetime:
+        """``instant``, up to which everything is decided, or what was decided further by a pause or a new schedule."""
+        return instant if self.decided_until is None else max(instant, self.decided_until)
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:

@@ -1,6 +1,6 @@
-"""When a recurring job is due, and what is done about the occurrences it missed (``mission/semantics.md`` §3).
+"""When a recurring job is due (``mission/semantics.md`` §3). What becomes of an occurrence is decided in ``jobs.occurrences``.
 
-Everything here is a function of its arguments: *now* is given, and instants are aware datetimes, answered in UTC.
+Everything here is a function of its arguments: instants are aware datetimes, answered in UTC.
 A cron that does not parse, or a zone that is unknown, raises ``CronError``; ``jobs.schedule`` lets neither through.
 """
 
@@ -12,14 +12,8 @@ from enum import StrEnum
 
 from jobs.cron import HORIZON, cron_schedule
 
-MISSED_AFTER = timedelta(seconds=60)
-"""An occurrence taken up later than this is missed, not merely late."""
-CATCH_UP_LIMIT = 100
-"""How many missed occurrences ``RUN_ALL`` runs at most: the most recent ones."""
-COUNT_CAP = 10_000
-"""Occurrences that are not run are counted up to here: the count is for people, and cheap after any downtime."""
-
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
+"""The shortest time: ``instant - TICK`` is just before it."""
 
 
 class MissedRuns(StrEnum):
@@ -67,36 +61,14 @@ class Recurrence:
     missed: MissedRuns = MissedRuns.RUN_ONCE
     overlap: Overlap = Overlap.SKIP
 
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What to do about an occurrence that was found due."""
-
-    scheduled_for: datetime | None
-    """The occurrence to run now; None when none is run."""
-    passed_over: int
-    """Missed occurrences that are not run, counted up to ``COUNT_CAP``."""
-    next_run_at: datetime | None
-    """The occurrence after the one taken, or after now when none is taken; None when nothing is left."""
-    catch_up_until: datetime | None
-    """Occurrences up to this instant are taken however late they are; None when there are none such."""
-
-
-@dataclass(frozen=True, slots=True)
-class AfterRun:
-    """What to do once the run of an occurrence has ended."""
-
-    next_run_at: datetime | None
-    """The next occurrence; at or before now when it is due right away; None when nothing is left."""
-    skipped: int
-    """Occurrences that came due during the run and are not run, counted up to ``COUNT_CAP``."""
-    catch_up_until: datetime | None
-    """Occurrences up to this instant are taken however late they are; None when there are none such."""
+    def is_exhausted(self, executions_taken: int) -> bool:
+        """Whether so many runs are all that it permits."""
+        return self.max_executions is not None and executions_taken >= self.max_executions
 
 
 def first_run(recurrence: Recurrence, now: datetime) -> datetime | None:
     """The first occurrence at or after both ``now`` and ``start_at``; None when there is none up to ``end_date``."""
-    return next_after(recurrence, now - _TICK)
+    return next_after(recurrence, now - TICK)
 
 
 def next_after(recurrence: Recurrence, instant: datetime) -> datetime | None:
@@ -106,7 +78,7 @@ def next_after(recurrence: Recurrence, instant: datetime) -> datetime | None:
     """
     start, end = recurrence.start_at, recurrence.end_date
     if start is not None and instant < start:
-        instant = start - _TICK
+        instant = start - TICK
     found = _rule_next(recurrence.rule, instant)
     if found is None or (end is not None and found > end):
         return None
@@ -136,100 +108,13 @@ def upcoming(recurrence: Recurrence, after: datetime, count: int, executions_tak
     return found
 
 
-def decide_due(
-    recurrence: Recurrence, *, due_at: datetime, now: datetime, executions_taken: int, catch_up_until: datetime | None
-) -> Due:
-    """What to run, now that the occurrence stored as ``due_at`` is found due and no run of the job is in flight.
+def count_between(recurrence: Recurrence, after: datetime, until: datetime, cap: int) -> int:
+    """How many occurrences are in (after, until], at most ``cap``.
 
-    ``executions_taken`` counts the runs before this one.
+    Costs a step for each day with occurrences at most, and one for an interval.
     """
-    if _exhausted(recurrence, executions_taken) or _is_after(due_at, recurrence.end_date):
-        return Due(None, 0, None, None)
-    if now - due_at <= MISSED_AFTER or _within(due_at, catch_up_until):
-        return _take(recurrence, due_at, 0, executions_taken, catch_up_until)
-    if recurrence.missed is MissedRuns.RUN_ALL:
-        return _take_oldest(recurrence, due_at, now, executions_taken)
-    later = _count(recurrence, due_at, now, COUNT_CAP)
-    if recurrence.missed is MissedRuns.SKIP:
-        return Due(None, min(later + 1, COUNT_CAP), next_after(recurrence, now), None)
-    latest = _latest_from(recurrence, due_at, now)
-    return Due(latest, later, _next_unless_last(recurrence, now, executions_taken + 1), None)
-
-
-def decide_after_run(
-    recurrence: Recurrence,
-    *,
-    candidate: datetime | None,
-    now: datetime,
-    executions_taken: int,
-    catch_up_until: datetime | None,
-) -> AfterRun:
-    """When the job is due again, now that a run has ended: ``candidate`` is the occurrence behind it, if there is one.
-
-    ``executions_taken`` counts the runs up to and including this one.
-    """
-    if candidate is None or _exhausted(recurrence, executions_taken) or _is_after(candidate, recurrence.end_date):
-        return AfterRun(None, 0, None)
-    if candidate > now or _within(candidate, catch_up_until):
-        return AfterRun(candidate, 0, _still(catch_up_until, candidate))
-    overlapped = _count(recurrence, candidate - _TICK, now, COUNT_CAP + 1)
-    if recurrence.overlap is Overlap.SKIP:
-        return AfterRun(next_after(recurrence, now), min(overlapped, COUNT_CAP), None)
-    # It was promised to run right after, so it must not be judged as missed when it is taken up:
-    # a long run makes it more than `MISSED_AFTER` late.
-    queued = _latest_from(recurrence, candidate, now)
-    return AfterRun(queued, overlapped - 1, catch_up_until=queued)
-
-
-def _take_oldest(recurrence: Recurrence, due_at: datetime, now: datetime, executions_taken: int) -> Due:
-    """``RUN_ALL``: the first of the last ``CATCH_UP_LIMIT`` missed occurrences; the others follow one by one."""
-    missed = 1 + _count(recurrence, due_at, now, COUNT_CAP + CATCH_UP_LIMIT)
-    if missed <= CATCH_UP_LIMIT:
-        return _take(recurrence, due_at, 0, executions_taken, now)
-    oldest = _latest_from(recurrence, due_at, now)
-    for _ in range(CATCH_UP_LIMIT - 1):
-        oldest = _latest_from(recurrence, due_at, oldest - _TICK)
-    return _take(recurrence, oldest, min(missed - CATCH_UP_LIMIT, COUNT_CAP), executions_taken, now)
-
-
-def _take(
-    recurrence: Recurrence, taken: datetime, passed_over: int, executions_taken: int, catch_up_until: datetime | None
-) -> Due:
-    following = _next_unless_last(recurrence, taken, executions_taken + 1)
-    return Due(taken, passed_over, following, _still(catch_up_until, following))
-
-
-def _latest_from(recurrence: Recurrence, earliest: datetime, instant: datetime) -> datetime:
-    """The last occurrence at or before ``instant``, and at least ``earliest``, which need not be on the grid."""
-    latest = latest_at_or_before(recurrence, instant)
-    return earliest if latest is None else max(earliest, latest)
-
-
-def _next_unless_last(recurrence: Recurrence, instant: datetime, executions_taken: int) -> datetime | None:
-    return None if _exhausted(recurrence, executions_taken) else next_after(recurrence, instant)
-
-
-def _exhausted(recurrence: Recurrence, executions_taken: int) -> bool:
-    return recurrence.max_executions is not None and executions_taken >= recurrence.max_executions
-
-
-def _still(catch_up_until: datetime | None, following: datetime | None) -> datetime | None:
-    """The end of the backlog, as long as the occurrence that follows belongs to it."""
-    return catch_up_until if following is not None and _within(following, catch_up_until) else None
-
-
-def _within(instant: datetime, bound: datetime | None) -> bool:
-    return bound is not None and instant <= bound
-
-
-def _is_after(instant: datetime, bound: datetime | None) -> bool:
-    return bound is not None and instant > bound
-
-
-def _count(recurrence: Recurrence, after: datetime, until: datetime, cap: int) -> int:
-    """How many occurrences are in (after, until], at most ``cap``."""
     if recurrence.start_at is not None:
-        after = max(after, recurrence.start_at - _TICK)
+        after = max(after, recurrence.start_at - TICK)
     if recurrence.end_date is not None:
         until = min(until, recurrence.end_date)
     rule = recurrence.rule

@@ -8,12 +8,13 @@ from jobs.lifecycle import Action
 
 
 class TransitionRefused(JobgateError):
-    """The job is in a status that the action may not leave. ``job`` is the job as it is."""
+    """The job is in a status that the action may not leave, or cannot go on (``why``). ``job`` is the job as it is."""
 
-    def __init__(self, action: Action, job: Job) -> None:
+    def __init__(self, action: Action, job: Job, why: str | None = None) -> None:
         self.action = action
         self.job = job
-        super().__init__(f"cannot {action.value} a job that is {job.status.value}")
+        refused = f"cannot {action.value} a job that is {job.status.value}"
+        super().__init__(refused if why is None else f"{refused}: {why}")
 
 
 class IdempotencyConflict(JobgateError):

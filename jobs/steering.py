@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from jobs.cron import CronError
 from jobs.errors import InvalidInput, Issue
 from jobs.events import EventType
 from jobs.job import Job, Run
 from jobs.lifecycle import RULES, Action, JobStatus
-from jobs.recurrence import Cron, Every, Recurrence, first_run, next_after
+from jobs.occurrences import Cause, PassedOver, passed_over
+from jobs.recurrence import TICK, Cron, Every, Recurrence, first_run, next_after
 from jobs.schedule import ScheduleSpec, check_schedule
 from jobs.times import MILLISECOND
 
@@ -32,6 +34,12 @@ class Change:
     recurrence: Recurrence | None
     retry_count: int
     events: tuple[EventType, ...]
+    passed_over: PassedOver | None = None
+    """Occurrences that came due and are not run because of this change, or of the pause that it ends."""
+    catch_up_until: datetime | None = None
+    paced: bool = False
+    decided_until: datetime | None = None
+    """Up to here no occurrence is still to be decided about."""
 
 
 def resume(job: Job, now: datetime) -> Change:
@@ -50,6 +58,7 @@ def resume(job: Job, now: datetime) -> Change:
         recurrence=job.recurrence,
         retry_count=job.retry_count,
         events=(RULES[Action.RESUME].event, *ending),
+        passed_over=_undecided(job, now),
     )
 
 
@@ -101,17 +110,56 @@ def _move(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
 
 
 def _replan(job: Job, recurrence: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
-    revised, waiting = _revised(recurrence, spec, now), _waiting(job)
-    following = _first(revised, spec, now, path) if _left(job, revised, path) else None
-    if waiting is None:
-        return _rescheduled(job, revised, following)
+    revised = _revised(recurrence, spec, now)
+    keeps = revised.rule == recurrence.rule and revised.start_at == recurrence.start_at and job.paused is None
+    earliest = _decided_until(job) + TICK if keeps else max(now, spec.start_at or now)
+    following = _first(revised, earliest, path) if _left(job, revised, path) else None
     # A run that has begun is one of the old rule: its retry comes when it was to come, and at once if it waits for a worker.
-    due_at = job.next_run_at if job.status is JobStatus.SCHEDULED else None
-    return _rescheduled(job, revised, due_at or now)
+    due_at = following if _waiting(job) is None else _taken_up_at(job, now)
+    changed = _rescheduled(job, revised, due_at)
+    if keeps:
+        return _promised(changed, job)
+    return replace(changed, passed_over=_undecided(job, now), decided_until=now)
 
 
-def _first(revised: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> datetime:
-    first = first_run(revised, max(now, spec.start_at or now))
+def _taken_up_at(job: Job, now: datetime) -> datetime:
+    return job.next_run_at if job.status is JobStatus.SCHEDULED and job.next_run_at is not None else now
+
+
+def _promised(changed: Change, job: Job) -> Change:
+    """The change, with what was promised to be run however late it is: also the run that is taken back."""
+    until, run = job.catch_up_until, job.run
+    if run is None or changed.run is not None or job.status is JobStatus.RUNNING:
+        return replace(changed, catch_up_until=until, paced=job.paced, decided_until=job.decided_until)
+    until = run.scheduled_for if until is None else max(until, run.scheduled_for)
+    return replace(changed, catch_up_until=until, paced=run.paced, decided_until=job.decided_until)
+
+
+def _undecided(job: Job, now: datetime) -> PassedOver | None:
+    """The occurrences up to now that nothing was decided about, by the rule that the job had when they came due."""
+    recurrence, cause = job.recurrence, Cause.RESCHEDULED if job.paused is None else Cause.PAUSED
+    if recurrence is None or recurrence.is_exhausted(job.execution_count):
+        return None
+    try:
+        return passed_over(recurrence, cause, _decided_until(job), now)
+    except CronError:
+        # It is perhaps what the schedule is changed for: nobody can tell any more what it named.
+        return None
+
+
+def _decided_until(job: Job) -> datetime:
+    """Up to this instant, every occurrence was run or passed over."""
+    if job.paused is not None:
+        # Paused by a version that did not note it: what came due by then is not told of.
+        return job.decided_until or job.paused.at
+    if job.run is not None:
+        begun = job.run.started_at is not None
+        return job.decided_until_at_least(job.run.scheduled_for) if begun else job.run.scheduled_for - TICK
+    return (job.next_run_at or job.scheduled_at) - TICK
+
+
+def _first(revised: Recurrence, earliest: datetime, path: Path) -> datetime:
+    first = first_run(revised, earliest)
     if first is None:
         name = "cron" if revised.end_date is None else "endDate"
         raise InvalidInput([Issue((*path, name), "no run would be due any more")])

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
+from jobs.cron import CronError
 from jobs.errors import InvalidInput, Issue, JobNotFound, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import Action, JobStatus, Verdict, judge
@@ -108,12 +109,20 @@ async def _change(
             return job
         # Not before the job's last change, by whosever clock: an occurrence that was taken must not be found again.
         now = max(services.clock.now(), job.updated_at)
-        changed = await services.writer.change(job, decide(job, now), actor=principal.name)
+        changed = await services.writer.change(job, _decided(action, job, now, decide), actor=principal.name)
         if changed is not None:
             waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
             services.signals.wake(Topic.OUTBOX, waits_for)
             return changed
     raise StoreUnavailable("MongoDB", "the job kept changing")
+
+
+def _decided(action: Action, job: Job, now: datetime, decide: Callable[[Job, datetime], Change]) -> Change:
+    try:
+        return decide(job, now)
+    except CronError as error:
+        # After an upgrade a zone may be gone, or a cron be refused.
+        raise TransitionRefused(action, job, f"its schedule can no longer be followed: {error}") from error
 
 
 async def _judged(services: Services, action: Action, job_id: str) -> tuple[Job, Verdict]:

@@ -13,6 +13,7 @@ import strawberry
 from jobs.bulk import BulkStatus
 from jobs.events import EventType
 from jobs.lifecycle import Action, JobStatus
+from jobs.occurrences import Cause
 from jobs.paging import OrderField
 from jobs.recurrence import MissedRuns, Overlap
 from jobs.spans import Bucket
@@ -27,11 +28,13 @@ __all__ = [
     "MissedRuns",
     "OrderField",
     "Overlap",
+    "PassedOverCause",
     "ProblemCode",
     "StatsBucket",
 ]
 
 StatsBucket = Bucket
+PassedOverCause = Cause
 
 
 class JobAction(StrEnum):
@@ -129,7 +132,18 @@ _publish(
     {
         "SKIP": "They are not run; the job goes on with the next one.",
         "RUN_ONCE": "One run makes up for all of them.",
-        "RUN_ALL": "All are run, one after the other, the last 100 at most.",
+        "RUN_ALL": "All are run, one after the other, the last 100 at most; of a product, 20 such runs at a time.",
+    },
+)
+_publish(
+    Cause,
+    "PassedOverCause",
+    "Why occurrences that came due are not run.",
+    {
+        "MISSED": "They came due more than a minute before anybody looked, and the job's policy leaves them out.",
+        "OVERLAP": "A run was still going on, and the job's policy leaves them out.",
+        "PAUSED": "The job was paused.",
+        "RESCHEDULED": "The job was given another schedule before they were run.",
     },
 )
 _publish(

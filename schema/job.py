@@ -20,6 +20,7 @@ from schema.context import Info, Slice
 from schema.enums import EventType, JobAction, JobStatus, MissedRuns, Overlap
 from schema.history import JobHistory
 from schema.node import Node, PageInfo
+from schema.passed_over import PassedOver
 from schema.scalars import JSON, Milliseconds
 
 
@@ -178,10 +179,16 @@ class JobEvent:
     task: str = strawberry.field(description="Its task.")
     product: str = strawberry.field(description="Its product.")
     env: str = strawberry.field(description="Its environment.")
+    scheduled_at: datetime = strawberry.field(
+        description="When the run that this speaks of is or was due: the current run by then, else the next, else the last."
+    )
     execution_count: int = strawberry.field(description="Runs begun by then.")
     error: str | None = strawberry.field(description="The error that the job had by then.")
     actor: str | None = strawberry.field(description="Who asked for it; null for what the machine did by itself.")
     reason: str | None = strawberry.field(description="Why.")
+    passed_over: PassedOver | None = strawberry.field(
+        description="Occurrences that the job left out with this. With those that were run, they are all that came due."
+    )
 
     @strawberry.field(description="The job as it is now; null when it is gone.")
     async def job(self, info: Info) -> Job | None:
@@ -202,10 +209,12 @@ class JobEvent:
             task=job.task,
             product=job.product,
             env=job.env,
+            scheduled_at=job.scheduled_at,
             execution_count=job.execution_count,
             error=job.error.message if job.error else None,
             actor=event.actor,
             reason=event.reason,
+            passed_over=PassedOver.from_domain(event.passed_over) if event.passed_over else None,
         )
 
 

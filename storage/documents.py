@@ -10,6 +10,7 @@ from jobs.events import EventType
 from jobs.feed import JobEvent, Snapshot
 from jobs.job import Execution, Idempotency, Job, JobError, Note, Run, Tally
 from jobs.lifecycle import TERMINAL, JobStatus
+from jobs.occurrences import Cause, PassedOver
 from jobs.recurrence import Cron, Every, MissedRuns, Overlap, Recurrence
 from jobs.retries import RetryPolicy
 from jobs.times import MILLISECOND, to_milliseconds
@@ -37,6 +38,8 @@ def job_to_document(job: Job) -> Document:
         "next_run_at": job.next_run_at,
         "effective_at": job.completed_at if job.status in TERMINAL else job.scheduled_at,
         "catch_up_until": job.catch_up_until,
+        "paced": job.paced or None,
+        "decided_until": job.decided_until,
         "execution_count": job.execution_count,
         "tally": {"completed": job.tally.completed, "failed": job.tally.failed, "cancelled": job.tally.cancelled},
         "retries": job.retries,
@@ -87,6 +90,8 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
         revision=document["revision"],
         run=_optional_run(document["run"]),
         catch_up_until=document["catch_up_until"],
+        paced=bool(document.get("paced")),
+        decided_until=document.get("decided_until"),
         started_at=document["started_at"],
         completed_at=document["completed_at"],
         result=document["result"],
@@ -114,6 +119,7 @@ def run_to_document(run: Run) -> Document:
         "lease_until": run.lease_until,
         "nudges": run.nudges,
         "nudged_at": None,
+        "paced": run.paced or None,
     }
 
 
@@ -132,6 +138,7 @@ def _optional_run(document: Mapping[str, Any] | None) -> Run | None:
         worker=document["worker"],
         lease_until=document["lease_until"],
         nudges=document["nudges"],
+        paced=bool(document.get("paced")),
     )
 
 
@@ -237,6 +244,7 @@ def execution_from_document(job_id: str, document: Mapping[str, Any]) -> Executi
 
 
 def event_from_document(document: Mapping[str, Any]) -> JobEvent:
+    passed_over = _passed_over_from_document(document.get("passed_over"))
     return JobEvent(
         number=document["_id"],
         job_id=document["job_id"],
@@ -244,9 +252,24 @@ def event_from_document(document: Mapping[str, Any]) -> JobEvent:
         type=EventType(document["type"]),
         at=document["at"],
         actor=document["actor"],
-        reason=document["reason"],
+        reason=document["reason"] or _said(passed_over),
+        passed_over=passed_over,
         snapshot=_snapshot_from_document(document),
     )
+
+
+def passed_over_to_document(passed: PassedOver) -> Document:
+    return {"cause": passed.cause.value, "count": passed.count, "first": passed.first, "last": passed.last}
+
+
+def _passed_over_from_document(document: Mapping[str, Any] | None) -> PassedOver | None:
+    if document is None:
+        return None
+    return PassedOver(Cause(document["cause"]), document["count"], document["first"], document["last"])
+
+
+def _said(passed: PassedOver | None) -> str | None:
+    return None if passed is None else str(passed)
 
 
 def _snapshot_from_document(document: Mapping[str, Any]) -> Snapshot:

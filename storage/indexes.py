@@ -44,7 +44,12 @@ def _job_indexes() -> list[IndexModel]:
         _listed("last_error.code", OrderField.COMPLETED_AT, only=_HAS_FAILED),
         _unique([("product", UP), ("env", UP), ("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}),
         _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
-        _partial([("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
+        _partial([("paced", UP), ("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
+        # Missed runs that are made up for: what waits, and what is under way.
+        _partial(
+            [("product", UP), ("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value, "paced": True}, "backlogs"
+        ),
+        _partial([("product", UP), ("status", UP)], {"run.paced": True}, "making_up"),
         _partial([("run.lease_until", UP)], {"status": JobStatus.RUNNING.value}, "leases"),
         _partial(
             [("namespace", UP), ("task", UP), ("priority", DOWN), ("scheduled_at", UP)],

@@ -11,9 +11,10 @@ from jobs.decisions import Decision
 from jobs.dispatch import dispatch_events
 from jobs.job import Job, Run
 from jobs.lifecycle import RULES, TERMINAL, Action, JobStatus
+from jobs.occurrences import PassedOver
 from jobs.promotion import Promotion
 from jobs.times import to_milliseconds
-from storage.documents import Document, error_to_document, job_to_document, run_to_document
+from storage.documents import Document, error_to_document, job_to_document, passed_over_to_document, run_to_document
 from storage.jobs import RunRef
 from storage.updates import NOW, EndedRun, Expression, Pipeline, first_outbox, transition
 
@@ -73,6 +74,7 @@ def finish_update(finish: Finish, *, confirmed: bool = True) -> Pipeline:
     values |= {
         "next_run_at": decision.next_run_at,
         "catch_up_until": decision.catch_up_until,
+        "paced": decision.paced or None,
         "last_error": error_to_document(decision.error),
         "run": _run_value(decision.run),
         **_due(decision.next_run_at),
@@ -83,7 +85,14 @@ def finish_update(finish: Finish, *, confirmed: bool = True) -> Pipeline:
     values |= {"result": decision.result, "completed_at": NOW}
     if decision.status in TERMINAL:
         values["paused"] = None
-    return transition(values, [event], reason=decision.reason, ended=_ended(decision))
+    return transition(
+        values, [event], reason=decision.reason, ended=_ended(decision), passed_over=told(decision.passed_over)
+    )
+
+
+def told(passed_over: PassedOver | None) -> Document | None:
+    """The occurrences that are passed over, as the event tells of them."""
+    return None if passed_over is None else passed_over_to_document(passed_over)
 
 
 def _ended(decision: Decision) -> EndedRun:
@@ -170,11 +179,12 @@ def promotion_update(promotion: Promotion, *, nudged: bool) -> Pipeline:
         "status": promotion.status.value,
         "next_run_at": promotion.next_run_at,
         "catch_up_until": promotion.catch_up_until,
+        "paced": promotion.paced or None,
         **_promoted_run(promotion, nudged=nudged),
     }
     if promotion.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW
-    return transition(values, [RULES[promotion.action].event], reason=promotion.reason)
+    return transition(values, [RULES[promotion.action].event], passed_over=told(promotion.passed_over))
 
 
 def _promoted_run(promotion: Promotion, *, nudged: bool) -> dict[str, object]:

@@ -160,6 +160,7 @@ def event_of(job: Document, entry: Mapping[str, Any]) -> Document:
         **_counted(entry),
         "recurring": "recurrence" in job and bool(job["recurrence"]),
         "idempotency_key": (job.get("idempotency") or {}).get("key"),
+        **({} if entry.get("passed_over") is None else {"passed_over": entry["passed_over"]}),
     }
 
 

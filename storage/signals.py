@@ -38,6 +38,7 @@ class Topic(StrEnum):
     OUTBOX = "outbox"
     FEED = "feed"
     SCHEDULED = "scheduled"
+    MISSED = "missed"
     BACKLOG = "backlog"
     CANCELLED = "cancelled"
     OPERATIONS = "operations"

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 from jobs.job import Job
 from jobs.lifecycle import RULES, Action, JobStatus
+from jobs.occurrences import Cause
 from jobs.steering import Change
 from storage.documents import Document, recurrence_to_document, run_to_document
 from storage.filters import LIVING
 from storage.indexes import IS_RECURRING
-from storage.job_updates import sources_of
+from storage.job_updates import sources_of, told
 from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
 
 _STEER = Expression({"$add": ["$steered", 1]})
 _RUNS = {"$eq": ["$status", JobStatus.RUNNING.value]}
-_CLOSES = {"$and": [{"$gt": ["$run.started_at", None]}, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
+_HAS_BEGUN = {"$gt": ["$run.started_at", None]}
+_CLOSES = {"$and": [_HAS_BEGUN, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
 """Whether there is a run that has begun and waits for its next attempt: pausing closes it."""
 
 _INTERRUPTED = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
 _CLOSING_ERROR = {"$cond": [{"$gt": ["$run.failures", 0]}, "$last_error", _INTERRUPTED]}
+
+_IS_BETWEEN_RUNS = {"$eq": [{"$ifNull": ["$run", None]}, None]}
+_DECIDED_UNTIL = Expression(
+    {
+        "$cond": [
+            _IS_BETWEEN_RUNS,
+            {"$subtract": ["$next_run_at", 1]},
+            {"$max": ["$run.scheduled_for", "$decided_until"]},
+        ]
+    }
+)
+"""Every occurrence up to here was run, or passed over, or is with this very write. Instants are whole milliseconds."""
+
+_TAKEN_BACK = Expression(
+    {
+        "$cond": [
+            {"$or": [_IS_BETWEEN_RUNS, _HAS_BEGUN]},
+            None,
+            {
+                "cause": Cause.PAUSED.value,
+                "count": 1,
+                "first": "$run.scheduled_for",
+                "last": "$run.scheduled_for",
+            },
+        ]
+    }
+)
+"""The occurrence whose run waits for a worker that is to begin it."""
 
 
 def steerable(action: Action) -> Document:
@@ -48,6 +78,8 @@ def pause_update(actor: str | None, reason: str | None) -> Pipeline:
         "status": Expression({"$cond": [_RUNS, "$status", JobStatus.PAUSED.value]}),
         "next_run_at": None,
         "catch_up_until": None,
+        "paced": None,
+        "decided_until": _DECIDED_UNTIL,
         "paused": _note(actor, reason),
         "run": Expression({"$cond": [_RUNS, "$run", None]}),
         "completed_at": Expression({"$cond": [_CLOSES, "$$NOW", "$completed_at"]}),
@@ -56,7 +88,9 @@ def pause_update(actor: str | None, reason: str | None) -> Pipeline:
         "steered": _STEER,
     }
     ended = EndedRun(JobStatus.FAILED, Expression(_CLOSING_ERROR), unless_running=True)
-    return transition(values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended)
+    return transition(
+        values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended, passed_over=_TAKEN_BACK
+    )
 
 
 def delete_update(actor: str | None, reason: str | None = None) -> Pipeline:
@@ -74,7 +108,9 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
     values: dict[str, object] = {
         "status": change.status.value,
         "next_run_at": change.next_run_at,
-        "catch_up_until": None,
+        "catch_up_until": change.catch_up_until,
+        "paced": change.paced or None,
+        "decided_until": change.decided_until,
         "retry_count": change.retry_count,
         "recurrence": None if change.recurrence is None else recurrence_to_document(change.recurrence),
         "steered": _STEER,
@@ -86,7 +122,7 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
         values["paused"] = None
     if change.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW
-    return transition(values, change.events, actor=actor)
+    return transition(values, change.events, actor=actor, passed_over=told(change.passed_over))
 
 
 def _due(change: Change) -> dict[str, object]:

@@ -44,15 +44,22 @@ def transition(
     actor: str | None = None,
     reason: str | None = None,
     ended: EndedRun | None = None,
+    passed_over: Mapping[str, Any] | Expression | None = None,
 ) -> Pipeline:
-    """The update that sets ``values`` (dotted paths allowed) and tells of it with ``events``, in this order."""
-    stages: Pipeline = [{"$set": {"before": _STANDING}}]
+    """The update that sets ``values`` (dotted paths allowed) and tells of it with ``events``, in this order.
+
+    The first of them tells of the occurrences that are passed over; an expression for these sees the job as it was.
+    """
+    stages: Pipeline = [
+        {"$set": {"before": _STANDING, **({} if passed_over is None else _written({_SKIPS: passed_over}))}}
+    ]
     if ended is not None:
         stages.append(_tally(ended))
     stages.append({"$set": {**_written(values), "revision": {"$add": ["$revision", 1]}, "updated_at": "$$NOW"}})
     stages.append({"$set": {"effective_at": _EFFECTIVE_AT}})
-    stages.append({"$set": _announcement(events, actor, reason, ended is not None)})
-    stages.append({"$unset": ["before", "ended"]})
+    entries = _announcement(events, actor, reason, ends_run=ended is not None, skips=passed_over is not None)
+    stages.append({"$set": entries})
+    stages.append({"$unset": ["before", "ended", _SKIPS]})
     return stages
 
 
@@ -78,6 +85,8 @@ def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str
 
 _STANDING: Final = {"status": "$status", "retry_count": "$retry_count"}
 """How the job is counted in the statistics."""
+
+_SKIPS: Final = "passed_over"
 
 _NOT_THERE: Final = {"status": None, "retry_count": 0}
 
@@ -120,7 +129,9 @@ def _execution(ended: EndedRun) -> dict[str, Any]:
     }
 
 
-def _announcement(events: Sequence[EventType], actor: str | None, reason: str | None, ends_run: bool) -> dict[str, Any]:
+def _announcement(
+    events: Sequence[EventType], actor: str | None, reason: str | None, *, ends_run: bool, skips: bool
+) -> dict[str, Any]:
     entries = [
         {
             "seq": {"$add": ["$event_seq", number]},
@@ -137,6 +148,7 @@ def _announcement(events: Sequence[EventType], actor: str | None, reason: str | 
             "retry_count": "$retry_count",
             # Of several events of one write, the first tells statistics how the job moved; the others find it there already.
             "before": "$before" if number == 1 else None,
+            **({_SKIPS: f"${_SKIPS}"} if skips and number == 1 else {}),
         }
         for number, event in enumerate(events, start=1)
     ]

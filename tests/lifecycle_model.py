@@ -43,6 +43,7 @@ class Schedule:
         return None if self.end is not None and found > self.end else found
 
     def latest(self, instant: int) -> int:
+        """The last instant up to this one, once there is one."""
         until = instant if self.end is None else min(instant, self.end)
         return until - (until - self.anchor) % PERIOD
 
@@ -89,8 +90,18 @@ class Model:
     pausing: bool = False
     """It is paused, or will be once its run has ended."""
     gone: bool = False
+    decided_until: int = -1
+    """Up to here a pause or a new schedule has left nothing to decide."""
+    promised: int = -1
+    """What is due up to here is run however late it is."""
+    extra: int = 0
+    """The number of the last run that a caller asked for: it is no occurrence."""
+    accounted: int = -1
+    """Up to here every occurrence was run, or passed over."""
     told: list[tuple[str, str]] = field(default_factory=list)
     """Each event with the status after it."""
+    passed_over: list[tuple[str, int, int, int]] = field(default_factory=list)
+    """Of occurrences that are not run: why, how many, the first and the last."""
     ended: list[tuple[int, str]] = field(default_factory=list)
     """Each run in the history: its number, and how it ended."""
 
@@ -129,12 +140,15 @@ class Model:
         due, schedule = self.next_run_at, self.schedule
         assert due is not None
         if self.run is not None:
-            self.next_run_at = self._behind(self.run.number, self.run.scheduled_for)
-        elif schedule is None or due == self.clock.now:
+            self.next_run_at = self._behind(self.run.number, max(self.run.scheduled_for, self.decided_until))
+        elif schedule is None or due == self.clock.now or due <= self.promised:
             self._take(due)
         elif schedule.missed == "run_once":
-            self._take(schedule.latest(self.clock.now))
+            latest = schedule.latest(self.clock.now)
+            self._pass_over("missed", due, latest - PERIOD)
+            self._take(latest)
         else:
+            self._pass_over("missed", due, schedule.latest(self.clock.now))
             self.next_run_at = schedule.after(self.clock.now)
             self._move("exhaust" if self.next_run_at is None else "pass over")
             return
@@ -142,6 +156,8 @@ class Model:
 
     def claim(self, token: str, lease: int) -> None:
         run = self._run()
+        if self.schedule is not None and not run.begun and run.number != self.extra:
+            self._account(run.scheduled_for, run.scheduled_for)
         run.token, run.lease_until, run.begun = token, self.clock.now + lease, run.attempt
         self.execution_count = run.number
         self._move("claim")
@@ -189,6 +205,11 @@ class Model:
         self._move("cancel")
 
     def pause(self) -> None:
+        decided = self._decided()
+        if self.run is not None and not self.run.begun:
+            decided = self.run.scheduled_for
+            self._take_back(self.run)
+        self.decided_until = decided
         self.pausing, self.next_run_at, self.steered = True, None, self.steered + 1
         if self.status == "running":
             self._move("note a pause")
@@ -197,6 +218,7 @@ class Model:
             self._move("pause")
 
     def resume(self) -> None:
+        self._drop_undecided("paused")
         self.next_run_at = self._behind(self.execution_count, self.clock.now)
         self.pausing, self.steered = False, self.steered + 1
         self._move("resume to the end" if self.next_run_at is None else "resume")
@@ -204,6 +226,7 @@ class Model:
     def retry(self, delay: int = 0) -> None:
         due_at = self.clock.now + delay
         self.run = Run(self.execution_count + 1, due_at)
+        self.extra = self.run.number
         self.next_run_at = due_at if delay else None
         self.steered += 1
         self._move("retry later" if delay else "retry now")
@@ -218,9 +241,15 @@ class Model:
             self._replan(max(self.clock.now, start))
             return True
         revised = self.schedule.revised(start, limit)
-        following = self._following(revised)
+        keeps = start is None and not self.pausing
+        following = self._following(revised, self._decided() if keeps else self.clock.now)
         if following is None and not self._has_all_but_ended(revised):
             return False
+        if keeps:
+            self._promise()
+        else:
+            self._drop_undecided("paused" if self.pausing else "rescheduled")
+            self.decided_until = self.accounted = self.clock.now
         self.schedule = revised
         if self._has_begun() and self.status != "running":
             # A run that has begun is one of the old rule, and is taken up again when it was to be.
@@ -232,8 +261,46 @@ class Model:
         self._move("delete")
         self.gone = True
 
-    def _following(self, schedule: Schedule) -> int | None:
-        return None if schedule.has_taken(self.execution_count) else schedule.after(self.clock.now)
+    def _following(self, schedule: Schedule, instant: int) -> int | None:
+        return None if schedule.has_taken(self.execution_count) else schedule.after(instant)
+
+    def _decided(self) -> int:
+        """Up to here, nothing is left to decide about."""
+        if self.pausing:
+            return self.decided_until
+        if self.run is not None:
+            return max(self.run.scheduled_for, self.decided_until) if self.run.begun else self.run.scheduled_for - 1
+        assert self.next_run_at is not None
+        return self.next_run_at - 1
+
+    def _promise(self) -> None:
+        """A run that is taken back, by a change that does not concern its time, is run all the same."""
+        if self.run is not None and not self.run.begun:
+            self.promised = max(self.promised, self.run.scheduled_for)
+
+    def _take_back(self, run: Run) -> None:
+        if run.number == self.extra:
+            self.passed_over.append(("paused", 1, run.scheduled_for, run.scheduled_for))
+        else:
+            self._pass_over("paused", run.scheduled_for, run.scheduled_for)
+
+    def _drop_undecided(self, why: str) -> None:
+        schedule = self.schedule
+        assert schedule is not None
+        first = self._following(schedule, self._decided())
+        if first is not None and first <= self.clock.now:
+            self._pass_over(why, first, schedule.latest(self.clock.now))
+
+    def _pass_over(self, why: str, first: int, last: int) -> None:
+        if first <= last:
+            self.passed_over.append((why, (last - first) // PERIOD + 1, first, last))
+            self._account(first, last)
+
+    def _account(self, first: int, last: int) -> None:
+        """No occurrence is left out, and none is run or passed over twice."""
+        assert self.schedule is not None
+        assert first == self.schedule.after(self.accounted)
+        self.accounted = last
 
     def _has_all_but_ended(self, schedule: Schedule) -> bool:
         """Whether the current run is the last that this permits."""
@@ -270,7 +337,7 @@ class Model:
         if schedule is None or is_last:
             self.next_run_at = None
         elif self.next_run_at is not None and self.next_run_at <= self.clock.now:
-            # It came due during the run, and is skipped.
+            self._pass_over("overlap", self.next_run_at, schedule.latest(self.clock.now))
             self.next_run_at = schedule.after(self.clock.now)
         self._move(what, ended if self.next_run_at is None else "scheduled")
 

@@ -41,6 +41,8 @@ class World:
         self._jobs, self._events, self._executions = (database[name] for name in ("jobs", "events", "executions"))
         self._origin = began_at
         self._revisions: dict[str, int] = {}
+        self._passed_over: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        self._seen: dict[str, int] = defaultdict(int)
         self.clock = Clock()
         self.models: dict[str, Model] = {}
         self.documents: dict[str, Document] = {}
@@ -76,7 +78,9 @@ class World:
         for model in self.models.values():
             document = self.documents.get(model.id)
             outbox = [] if document is None else document.pop("outbox")
-            check_told(model, [*log[model.id], *outbox])
+            events = [*log[model.id], *outbox]
+            check_told(model, events)
+            self._check_passed_over(model, events)
             if document is None:
                 assert model.gone, f"{model.id} is not there"
             elif self._revisions.get(model.id) == model.revision:
@@ -91,6 +95,16 @@ class World:
         actions = {action.value for action in job_from_document(document).allowed_actions}
         assert model.gone or actions == {operation for operation in CALLERS if model.verdict(operation) == "ok"}
         self._revisions[model.id] = model.revision
+
+    def _check_passed_over(self, model: Model, events: list[Document]) -> None:
+        """What is new to it: time is put back everywhere but in the log."""
+        told = self._passed_over[model.id]
+        for event in events[self._seen[model.id] :]:
+            if passed := event.get("passed_over"):
+                ends = (self._in_half_hours(passed[name]) for name in ("first", "last"))
+                told.append((passed["cause"], passed["count"], *ends))
+        self._seen[model.id] = len(events)
+        assert told == model.passed_over, f"{model.id} passed over {told[-3:]}, not {model.passed_over[-3:]}"
 
     def _facts(self, document: Document) -> Document:
         """What a document says of what models know."""

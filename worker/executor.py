@@ -194,7 +194,7 @@ class Executor:
             try:
                 decision = self._decide(job, attempt.run, outcome)
                 if await self._writes.finishes.submit(Finish(job.id, attempt.token, decision, job.steered)):
-                    self._announce(decision)
+                    self._announce(attempt.run, decision)
                     return
                 break
             except Steered:
@@ -230,11 +230,14 @@ class Executor:
         # Chance spreads retries out; nothing secret hangs on it.
         return decide(job, run, outcome, now=self._clock.now(), draw=random())  # noqa: S311
 
-    def _announce(self, decision: Decision) -> None:
+    def _announce(self, run: Run, decision: Decision) -> None:
         self._signals.wake(Topic.OUTBOX)
         if decision.action is Action.RELEASE:
             self._signals.wake(Topic.BACKLOG)
-        elif decision.status is JobStatus.SCHEDULED:
+            return
+        if run.paced:
+            self._signals.wake(Topic.MISSED)
+        if decision.status is JobStatus.SCHEDULED:
             self._signals.wake(Topic.SCHEDULED)
 
     def _context(self, attempt: Attempt) -> TaskContext:

@@ -18,6 +18,7 @@ from arq.connections import ArqRedis
 from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
 from jobs.retention import KEEP_ALL, RetentionPolicy
+from storage.backlogs import Backlogs
 from storage.batches import Batcher
 from storage.bulk import BulkWriter
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
@@ -36,6 +37,7 @@ from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from worker.bulk import BulkRunner
+from worker.catch_up import CatchUp
 from worker.context import CancelReason
 from worker.executor import Executor, Terms, Writes
 from worker.heart import Heart
@@ -142,6 +144,7 @@ class _Worker:
         self._pruner = self._new_pruner(database)
         operations = Operations(database, self._card.id)
         self._bulk = BulkRunner(operations, BulkWriter(database, operations), self._signals, self._clock)
+        self._backlogs = Backlogs(database)
         self._loops = self._new_loops(JobReader(database), JobWriter(database))
 
     async def start(self) -> None:
@@ -205,6 +208,7 @@ class _Worker:
     def _new_loops(self, jobs: JobReader, writer: JobWriter) -> list[Loop]:
         config, signals = self._config, self._signals
         promoter = Promoter(jobs, writer, signals, self._clock, max_outstanding=config.max_outstanding)
+        catch_up = CatchUp(self._backlogs, promoter)
         sweeper = Sweeper(jobs, writer, signals, lease=config.lease, every=config.sweep_every)
         feeder = Feeder(
             jobs,
@@ -217,6 +221,7 @@ class _Worker:
         )
         return [
             Loop("promoter", promoter.run_once, partial(self._wakeups.wait, Topic.SCHEDULED)),
+            Loop("catch-up", catch_up.run_once, partial(self._wakeups.wait, Topic.MISSED)),
             Loop("sweeper", sweeper.run_once),
             Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
             Loop("bulk", self._bulk.run_once, partial(self._wakeups.wait, Topic.OPERATIONS)),
@@ -243,7 +248,10 @@ class _Worker:
             self._heart.poke()
 
 
-_TOPICS: Final = (Topic.OUTBOX, Topic.SCHEDULED, Topic.BACKLOG, Topic.CANCELLED, Topic.OPERATIONS)
+_TOPICS: Final = (
+    *(Topic.OUTBOX, Topic.SCHEDULED, Topic.MISSED, Topic.BACKLOG),
+    *(Topic.CANCELLED, Topic.OPERATIONS),
+)
 
 
 async def _always() -> bool:

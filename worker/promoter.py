@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,17 +37,20 @@ class Promoter:
         """Promote one batch; answer the seconds until the next job comes due."""
         now, due = await self._jobs.due(_BATCH)
         if now is not None:
-            await self._promote(due, now)
+            await self.promote(due, now)
         if len(due) == _BATCH:
             return 0.0
         return (await self._pause(after_nothing=not due)).total_seconds()
 
-    async def _promote(self, due: list[Job], now: datetime) -> None:
+    async def promote(self, due: Sequence[Job], now: datetime) -> None:
+        """Move jobs on that were found due at ``now``."""
         promotions = [(job, one) for job in due if (one := await self._promotion(job, now)) is not None]
         room = max(0, self._max_outstanding - self._signals.outstanding)
         nudges = await self._writer.promote_many(promotions, nudged=room)
         self._signals.nudge(nudges)
         self._signals.wake(Topic.OUTBOX)
+        if any(promotion.paced for _, promotion in promotions):
+            self._signals.wake(Topic.MISSED)
         if len(nudges) < len(promotions):
             self._signals.wake(Topic.BACKLOG)
 

@@ -56,7 +56,7 @@ def test_missed_occurrences_are_run_once_and_the_others_told_of() -> None:
     promotion = promote(scheduled(), NOW + 125 * SECOND)
     assert promotion.run is not None
     assert promotion.run.scheduled_for == NOW + 120 * SECOND
-    assert promotion.reason == "3 missed occurrences passed over"
+    assert str(promotion.passed_over) == "3 missed occurrences passed over"
 
 
 def test_missed_occurrences_that_are_skipped_leave_the_job_scheduled() -> None:
@@ -64,14 +64,14 @@ def test_missed_occurrences_that_are_skipped_leave_the_job_scheduled() -> None:
     assert (promotion.action, promotion.status) == (Action.SKIP, JobStatus.SCHEDULED)
     assert promotion.run is None
     assert promotion.next_run_at == NOW + 150 * SECOND
-    assert promotion.reason == "4 missed occurrences passed over"
+    assert str(promotion.passed_over) == "4 missed occurrences passed over"
 
 
 def test_a_job_whose_last_occurrence_was_missed_and_skipped_is_completed() -> None:
     job = scheduled(missed=MissedRuns.SKIP, end_date=NOW + 30 * SECOND)
     promotion = promote(job, NOW + 125 * SECOND)
     assert (promotion.action, promotion.status) == (Action.EXHAUST, JobStatus.COMPLETED)
-    assert promotion.reason == "1 missed occurrence passed over"
+    assert str(promotion.passed_over) == "1 missed occurrence passed over"
 
 
 def test_a_job_without_a_next_instant_is_promoted_for_when_it_was_scheduled() -> None:
