@@ -1,0 +1,134 @@
+"""Every occurrence of a recurring job is run or told of as passed over, whoever looks for it; and backlogs have a pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.events import EventType
+from jobs.feed import JobEvent
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.occurrences import CATCH_UP_AT_ONCE
+from jobs.recurrence import MissedRuns, Overlap
+from jobs.times import truncate
+from storage.client import Database
+from tests.factories import every
+from tests.installation import Installation, installed, offer
+from worker.context import TaskContext
+
+MINUTE = timedelta(minutes=1)
+LONG = timedelta(seconds=15)
+"""A lease that no busy machine makes expire."""
+MISSED_RUNS = 3
+"""So many occurrences each job has missed."""
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo", "demo.wait")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+class Crowd:
+    """A handler that counts who is in it, and lets them go once it is told to."""
+
+    def __init__(self) -> None:
+        self.inside: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.entered = asyncio.Condition()
+        self.open = asyncio.Event()
+
+    async def __call__(self, context: TaskContext, _: Any) -> None:
+        self.inside[context.product] += 1
+        self.most[context.product] = max(self.most[context.product], self.inside[context.product])
+        async with self.entered:
+            self.entered.notify_all()
+        await self.open.wait()
+        self.inside[context.product] -= 1
+
+    async def fill(self, **numbers: int) -> None:
+        """Wait until so many of each product are in."""
+        async with asyncio.timeout(20), self.entered:
+            await self.entered.wait_for(lambda: self.inside == Counter(numbers))
+
+
+async def overdue(installation: Installation, database: Database, product: str, count: int) -> list[Job]:
+    """Jobs that were to run every minute, and that nobody has looked after for three."""
+    far = installation.services.clock.now() + timedelta(days=1)
+    schedule = every(60, start_at=far, missed=MissedRuns.RUN_ALL)
+    jobs = [await installation.dispatch("demo.wait", product=product, schedule=schedule) for _ in range(count)]
+    oldest = truncate(installation.services.clock.now() - (MISSED_RUNS - 1) * MINUTE - timedelta(seconds=5))
+    changes = {
+        "next_run_at": oldest,
+        "scheduled_at": oldest,
+        "recurrence.anchor": oldest,
+        "recurrence.start_at": oldest,
+    }
+    await database["jobs"].update_many({"_id": {"$in": [job.id for job in jobs]}}, {"$set": changes})
+    return jobs
+
+
+async def test_a_backlog_goes_at_a_pace_and_leaves_the_workers_to_others(
+    installation: Installation, database: Database
+) -> None:
+    crowd = Crowd()
+    late = await overdue(installation, database, "late", CATCH_UP_AT_ONCE + 5)
+    later = await overdue(installation, database, "later", 3)
+
+    await installation.worker({"demo.wait": crowd, "demo.echo": crowd}, concurrency=100, lease=LONG)
+    await crowd.fill(late=CATCH_UP_AT_ONCE, later=3)
+    await installation.dispatch("demo.echo", product="fresh")
+    await crowd.fill(late=CATCH_UP_AT_ONCE, later=3, fresh=1)
+
+    crowd.open.set()
+    for job in (*late, *later):
+        await installation.until(job, EventType.JOB_COMPLETED, times=MISSED_RUNS)
+        runs = [run.scheduled_for for run in await installation.runs(job)][::-1]
+        assert runs == [runs[0] + number * MINUTE for number in range(MISSED_RUNS)]
+    assert crowd.most == Counter(late=CATCH_UP_AT_ONCE, later=3, fresh=1)
+
+
+async def test_two_schedulers_race_for_every_occurrence(installation: Installation) -> None:
+    async def echo(_: TaskContext, value: Any) -> Any:
+        return value
+
+    start = truncate(installation.services.clock.now() + timedelta(seconds=1))
+    jobs = [
+        await installation.dispatch(schedule=every(1, start_at=start, limit=4, overlap=overlap))
+        for overlap in Overlap
+        for _ in range(15)
+    ]
+    await asyncio.gather(*(installation.worker({"demo.echo": echo}, lease=LONG) for _ in range(2)))
+
+    for job in jobs:
+        told = await installation.until_told(lambda job=job: is_over(installation, job), job)  # type: ignore[misc]
+        assert [run.number for run in await installation.runs(job)] == [4, 3, 2, 1]
+        accounted = sorted([*taken(told), *left_out(told)])
+        assert accounted == [start + timedelta(seconds=number) for number in range(len(accounted))]
+
+
+def is_over(installation: Installation, job: Job) -> bool:
+    return any(event.job_id == job.id and event.snapshot.status is JobStatus.COMPLETED for event in installation.told)
+
+
+def taken(told: list[JobEvent]) -> list[datetime]:
+    """The occurrences that were queued."""
+    return [event.snapshot.scheduled_at for event in told if event.type is EventType.JOB_QUEUED]
+
+
+def left_out(told: list[JobEvent]) -> list[datetime]:
+    """Those that were passed over, of a job that recurs every second."""
+    return [
+        event.passed_over.first + timedelta(seconds=number)
+        for event in told
+        if event.passed_over
+        for number in range(event.passed_over.count)
+    ]
