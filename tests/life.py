@@ -5,14 +5,15 @@ It depends on little of what they say: the status, the run, the next instant and
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from jobs.decisions import Decision, Outcome, Succeeded, decide
 from jobs.job import Job
 from jobs.lifecycle import Action, JobStatus
+from jobs.occurrences import PassedOver
 from jobs.promotion import Promotion, promote
+from jobs.recurrence import upcoming
 from tests.factories import make_running
 
 
@@ -24,8 +25,8 @@ class Life:
     now: datetime
     runs: dict[int, datetime] = field(default_factory=dict)
     """The occurrence of each run that has begun, by its number."""
-    passed_over: int = 0
-    """How many occurrences were told of as not run."""
+    left_out: list[PassedOver] = field(default_factory=list)
+    """The occurrences that were told of as not run."""
 
     @property
     def status(self) -> JobStatus:
@@ -35,6 +36,22 @@ class Life:
     def taken(self) -> list[datetime]:
         """The occurrences that were run, in the order in which they were."""
         return list(self.runs.values())
+
+    @property
+    def passed_over(self) -> int:
+        """How many occurrences were told of as not run."""
+        return sum(passed.count for passed in self.left_out)
+
+    @property
+    def accounted(self) -> list[datetime]:
+        """Every occurrence as often as it was run or told of as not run, in order."""
+        return sorted([*self.taken, *(instant for passed in self.left_out for instant in self._occurrences(passed))])
+
+    def _occurrences(self, passed: PassedOver) -> list[datetime]:
+        assert self.job.recurrence is not None
+        found = [passed.first, *upcoming(self.job.recurrence, passed.first, passed.count - 1, 0)]
+        assert found[-1] == passed.last
+        return found
 
     @property
     def goes_on(self) -> bool:
@@ -78,7 +95,8 @@ class Life:
             self.wait()
             self.promote()
             self.claim()
-            self.now += run_length
+            if self.status is JobStatus.RUNNING:
+                self.now += run_length
             self.end()
 
     def _apply(self, decided: Promotion | Decision) -> None:
@@ -88,6 +106,7 @@ class Life:
             run=decided.run,
             next_run_at=decided.next_run_at,
             catch_up_until=decided.catch_up_until,
+            paced=decided.paced,
         )
-        told = re.match(r"(\d+) (?:missed )?occurrence", decided.reason or "")
-        self.passed_over += int(told[1]) if told else 0
+        if decided.passed_over is not None:
+            self.left_out.append(decided.passed_over)

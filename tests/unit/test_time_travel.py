@@ -73,6 +73,7 @@ def test_after_three_days_down_the_latest_are_run_in_order_as_many_as_the_policy
     afterwards = 2 * HOUR // step
     assert life.taken[before:] == grid(DOWN + (count - runs + 1) * step, step, runs + afterwards)
     assert life.passed_over == count - runs
+    assert life.accounted == grid(START, step, len(life.accounted))
 
 
 @pytest.mark.parametrize("back", [SECOND, 40 * SECOND, 3 * HOUR, 2 * DAY])
@@ -119,6 +120,32 @@ def test_a_clock_set_back_again_and_again_while_runs_fail_neither_doubles_nor_lo
 
     assert life.taken == grid(START, MINUTE, len(life.taken))
     assert life.passed_over == 0
+
+
+whiles = st.integers(0, 300).map(lambda minutes: minutes * MINUTE)
+
+
+@given(
+    st.sampled_from(MissedRuns),
+    st.sampled_from(Overlap),
+    st.lists(st.tuples(whiles, set_back, whiles, outcomes), min_size=1, max_size=30),
+)
+def test_every_occurrence_is_run_or_told_of_exactly_once(
+    missed: MissedRuns, overlap: Overlap, steps: list[tuple[timedelta, timedelta, timedelta, Outcome]]
+) -> None:
+    """Whoever looks late or by a clock set back, and however long runs take and however they end."""
+    life = born({"every_ms": 60_000, "start_at": START, "missed": missed, "overlap": overlap}, retries=1)
+
+    for late, back, length, outcome in steps:
+        if life.goes_on:
+            life.wait()
+        life.now += late - back
+        life.promote()
+        life.claim()
+        life.now += length
+        life.end(outcome)
+
+    assert life.accounted == grid(START, MINUTE, len(life.accounted))
 
 
 SLOW = 150 * MINUTE
