@@ -139,6 +139,11 @@ class JobWriter:
         """Pause a recurring job; None when it is missing, does not recur, or is in another status or paused already."""
         return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason))
 
+    async def pause_unchanged(self, job: Job, *, reason: str) -> Job | None:
+        """Pause a recurring job for a reason that was found in it; None as for :meth:`pause`, or when it has changed since."""
+        wanted = {**unchanged_since(job, Action.PAUSE), **steerable(Action.PAUSE)}
+        return await self._move(wanted, pause_update(None, reason))
+
     async def delete(self, job_id: str, *, actor: str | None) -> Job | None:
         """Delete a job that is over, and answer what it was; None when it is missing, or not over."""
         return await self._steer(Action.DELETE, job_id, delete_update(actor))
