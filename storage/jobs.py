@@ -92,12 +92,25 @@ class JobReader:
     async def due(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Scheduled jobs whose time has come by the database's clock, oldest first, and that clock's time."""
         is_due = {"$expr": {"$lte": ["$next_run_at", "$$NOW"]}}
-        return await self._at_now({"status": JobStatus.SCHEDULED.value, **is_due}, "next_run_at", limit)
+        return await self._at_now({"status": JobStatus.SCHEDULED.value, **is_due}, {"next_run_at": 1}, limit)
 
     async def expired(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Running jobs whose lease has run out by the database's clock, and that clock's time."""
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
-        return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, "run.lease_until", limit)
+        return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, {"run.lease_until": 1}, limit)
+
+    async def planned_by_cron(self, after: Job | None, limit: int) -> tuple[datetime | None, list[Job]]:
+        """Cron jobs whose next instant is yet to come by the database's clock, and that clock's time.
+
+        In the order in which they were created, from the one behind ``after``: each is found once, whatever moves meanwhile.
+        """
+        wanted: Document = {"recurrence.kind": "cron", "$expr": {"$gt": ["$next_run_at", "$$NOW"]}}
+        if after is not None:
+            later = [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.id}}]
+            wanted |= {"created_at": {"$gte": after.created_at}, "$or": later}
+        keys = {"created_at": 1, "_id": 1}
+        # Left to itself, MongoDB might sort what it finds by another index.
+        return await self._at_now(wanted, keys, limit, hint={"recurrence.kind": 1, **keys})
 
     async def next_due_at(self) -> datetime | None:
         """The earliest instant at which a scheduled job comes due."""
@@ -122,16 +135,18 @@ class JobReader:
             documents = await cursor.sort([("priority", -1), ("scheduled_at", 1)]).limit(limit).to_list(limit)
         return [_next_nudge(document) for document in documents]
 
-    async def _at_now(self, wanted: Document, order: str, limit: int) -> tuple[datetime | None, list[Job]]:
+    async def _at_now(
+        self, wanted: Document, order: Mapping[str, int], limit: int, **options: Any
+    ) -> tuple[datetime | None, list[Job]]:
         stages: list[Document] = [
             {"$match": wanted},
-            {"$sort": {order: 1}},
+            {"$sort": order},
             {"$limit": limit},
             {"$unset": "outbox"},
             _WITH_NOW,
         ]
         with mongodb_errors():
-            documents = await (await aggregate(self._jobs, stages)).to_list(limit)
+            documents = await (await aggregate(self._jobs, stages, **options)).to_list(limit)
         now = now_of(documents[0]) if documents else None
         return now, [job_from_document(document) for document in documents]
 

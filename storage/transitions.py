@@ -13,6 +13,7 @@ from jobs.errors import JobgateError
 from jobs.job import Job
 from jobs.lifecycle import Action
 from jobs.promotion import Promotion
+from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document
@@ -37,6 +38,7 @@ from storage.jobs import RunRef
 from storage.steering_updates import (
     cancel_update,
     change_update,
+    correction_update,
     delete_update,
     pause_update,
     steerable,
@@ -151,6 +153,10 @@ class JobWriter:
     async def change(self, job: Job, change: Change, *, actor: str | None) -> Job | None:
         """Write what was decided from ``job``; None when it has changed since."""
         return await self._move(unchanged_since(job, change.action), change_update(change, actor))
+
+    async def correct(self, job: Job, correction: Correction) -> Job | None:
+        """Move the next instant of ``job``, and nothing else of it; None when it has changed since."""
+        return await self._move(unchanged_since(job, Action.RECHECK), correction_update(job, correction))
 
     async def _steer(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
         return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update)
