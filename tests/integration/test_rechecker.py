@@ -25,7 +25,6 @@ from storage.jobs import JobReader
 from storage.transitions import JobWriter, Steered
 from tests.factories import every
 from tests.installation import ANN, DEADLINE, Installation, installed, offer
-from worker.loops import Loop
 from worker.rechecker import Rechecker
 from worker.tasks import Handler
 from worker.unschedulable import pause_unschedulable
@@ -351,17 +350,3 @@ async def test_a_job_that_was_given_another_schedule_meanwhile_is_not_paused_for
         recheck(stale, installation.services.clock.now())
     await pause_unschedulable(JobWriter(database), stale, gone.value)
     assert await planned.read(job_id) == mended
-
-
-async def test_a_loop_ends_when_nothing_is_left_to_do() -> None:
-    answers = iter((0.0, 0.0, None))
-
-    async def run_once() -> float | None:
-        return next(answers)
-
-    loop = Loop("walk", run_once)
-    loop.start()
-    assert loop._task is not None
-    await asyncio.wait_for(loop._task, 5)
-    assert list(answers) == []
-    await loop.stop()
