@@ -41,6 +41,15 @@ class RunRef:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """When a job was created and is next due: as much of it as it takes to walk over all of a kind."""
+
+    job_id: str
+    created_at: datetime
+    next_run_at: datetime | None
+
+
 class JobReader:
     """The collection ``jobs`` as values."""
 
@@ -92,25 +101,28 @@ class JobReader:
     async def due(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Scheduled jobs whose time has come by the database's clock, oldest first, and that clock's time."""
         is_due = {"$expr": {"$lte": ["$next_run_at", "$$NOW"]}}
-        return await self._at_now({"status": JobStatus.SCHEDULED.value, **is_due}, {"next_run_at": 1}, limit)
+        return await self._at_now({"status": JobStatus.SCHEDULED.value, **is_due}, "next_run_at", limit)
 
     async def expired(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Running jobs whose lease has run out by the database's clock, and that clock's time."""
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
-        return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, {"run.lease_until": 1}, limit)
+        return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, "run.lease_until", limit)
 
-    async def planned_by_cron(self, after: Job | None, limit: int) -> tuple[datetime | None, list[Job]]:
-        """Cron jobs whose next instant is yet to come by the database's clock, and that clock's time.
+    async def planned_by_cron(self, after: Planned | None, limit: int) -> list[Planned]:
+        """Cron jobs in the order in which they were created, the first ones or those behind ``after``.
 
-        In the order in which they were created, from the one behind ``after``: each is found once, whatever moves meanwhile.
+        Those that are over or paused as well: to leave them out, a read might have to look through any number of them.
         """
-        wanted: Document = {"recurrence.kind": "cron", "$expr": {"$gt": ["$next_run_at", "$$NOW"]}}
+        wanted: Document = {"recurrence.kind": "cron"}
         if after is not None:
-            later = [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.id}}]
+            later = [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.job_id}}]
             wanted |= {"created_at": {"$gte": after.created_at}, "$or": later}
-        keys = {"created_at": 1, "_id": 1}
-        # Left to itself, MongoDB might sort what it finds by another index.
-        return await self._at_now(wanted, keys, limit, hint={"recurrence.kind": 1, **keys})
+        keys = [("created_at", 1), ("_id", 1)]
+        with mongodb_errors():
+            cursor = self._jobs.find(wanted, {"created_at": 1, "next_run_at": 1}, sort=keys)
+            # Left to itself, MongoDB might sort what it finds by another index.
+            documents = await cursor.hint([("recurrence.kind", 1), *keys]).limit(limit).to_list(limit)
+        return [Planned(one["_id"], one["created_at"], one["next_run_at"]) for one in documents]
 
     async def next_due_at(self) -> datetime | None:
         """The earliest instant at which a scheduled job comes due."""
@@ -135,18 +147,16 @@ class JobReader:
             documents = await cursor.sort([("priority", -1), ("scheduled_at", 1)]).limit(limit).to_list(limit)
         return [_next_nudge(document) for document in documents]
 
-    async def _at_now(
-        self, wanted: Document, order: Mapping[str, int], limit: int, **options: Any
-    ) -> tuple[datetime | None, list[Job]]:
+    async def _at_now(self, wanted: Document, order: str, limit: int) -> tuple[datetime | None, list[Job]]:
         stages: list[Document] = [
             {"$match": wanted},
-            {"$sort": order},
+            {"$sort": {order: 1}},
             {"$limit": limit},
             {"$unset": "outbox"},
             _WITH_NOW,
         ]
         with mongodb_errors():
-            documents = await (await aggregate(self._jobs, stages, **options)).to_list(limit)
+            documents = await (await aggregate(self._jobs, stages)).to_list(limit)
         now = now_of(documents[0]) if documents else None
         return now, [job_from_document(document) for document in documents]
 

@@ -222,7 +222,7 @@ class _Worker:
             Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
             Loop("bulk", self._bulk.run_once, partial(self._wakeups.wait, Topic.OPERATIONS)),
             Loop("pruner", self._pruner.run_once),
-            Loop("rechecker", Rechecker(jobs, writer, signals).run_once),
+            Loop("rechecker", Rechecker(jobs, writer, signals, self._clock).run_once),
             Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
             Loop("registry", self._keep_alive),
             Loop("clock", self._synchronise),

@@ -14,7 +14,8 @@ from jobs.cron import CronError
 from jobs.errors import StoreUnavailable
 from jobs.job import Job
 from jobs.recheck import Correction, recheck
-from storage.jobs import JobReader
+from storage.clock import DatabaseClock
+from storage.jobs import JobReader, Planned
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from worker.unschedulable import pause_unschedulable
@@ -30,12 +31,15 @@ _TRIES: Final = 10
 class Rechecker:
     """Walks all cron jobs once, from the oldest to the newest. Any number of processes may do it at once."""
 
-    def __init__(self, jobs: JobReader, writer: JobWriter, signals: Signals, *, batch: int = BATCH) -> None:
+    def __init__(
+        self, jobs: JobReader, writer: JobWriter, signals: Signals, clock: DatabaseClock, *, batch: int = BATCH
+    ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._signals = signals
+        self._clock = clock
         self._batch = batch
-        self._behind: Job | None = None
+        self._behind: Planned | None = None
         self._checked = self._moved = 0
 
     async def run_once(self) -> float | None:
@@ -44,22 +48,23 @@ class Rechecker:
         Raises ``StoreUnavailable``. The next call goes on with the job that this one was at; behind it, when it was the job
         itself that failed: one that is broken must not stand in the way of the others.
         """
-        now, jobs = await self._jobs.planned_by_cron(self._behind, self._batch)
-        if now is not None:
-            await self._walk(jobs, now)
-        if len(jobs) == self._batch:
+        batch = await self._jobs.planned_by_cron(self._behind, self._batch)
+        now = self._clock.now()
+        ahead = [one for one in batch if one.next_run_at is not None and one.next_run_at > now]
+        jobs = await self._jobs.find_many([one.job_id for one in ahead])
+        for one in ahead:
+            if one.job_id in jobs:
+                await self._pass(one, jobs[one.job_id], now)
+            # The cron of a job may take half a millisecond to be understood, and the runs of this worker share the loop.
+            await asyncio.sleep(0)
+        if len(batch) == self._batch:
+            self._behind = batch[-1]
             return _BETWEEN_BATCHES
         logger.info("%s cron jobs checked against today's rules, %s moved", self._checked, self._moved)
         return None
 
-    async def _walk(self, jobs: list[Job], now: datetime) -> None:
-        for job in jobs:
-            await self._pass(job, now)
-            # The cron of a job may take half a millisecond to be understood, and the runs of this worker share the loop.
-            await asyncio.sleep(0)
-
-    async def _pass(self, job: Job, now: datetime) -> None:
-        before, self._behind = self._behind, job
+    async def _pass(self, planned: Planned, job: Job, now: datetime) -> None:
+        before, self._behind = self._behind, planned
         try:
             await self._check(job, now)
         except StoreUnavailable:

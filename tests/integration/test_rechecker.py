@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,7 +86,9 @@ def run(**fields: Any) -> Document:
 
 def rechecker(installation: Installation, database: Database, batch: int = 500, **parts: Any) -> Rechecker:
     reader = parts.get("reader", JobReader(database))
-    return Rechecker(reader, JobWriter(database), installation.services.signals, batch=batch)
+    return Rechecker(
+        reader, JobWriter(database), installation.services.signals, installation.services.clock, batch=batch
+    )
 
 
 async def walk(rechecker: Rechecker) -> None:
@@ -115,8 +117,8 @@ class Meanwhile(JobReader):
         super().__init__(database)
         self._event = event
 
-    async def planned_by_cron(self, after: Job | None, limit: int) -> tuple[datetime | None, list[Job]]:
-        found = await super().planned_by_cron(after, limit)
+    async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        found = await super().find_many(job_ids)
         await self._event()
         return found
 
