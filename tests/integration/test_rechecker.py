@@ -21,7 +21,7 @@ from resolvers.steering import cancel, reschedule
 from storage.client import Database
 from storage.documents import Document, run_to_document
 from storage.job_updates import Finish, Progress
-from storage.jobs import JobReader
+from storage.jobs import JobReader, Planned
 from storage.transitions import JobWriter, Steered
 from tests.factories import every
 from tests.installation import ANN, DEADLINE, Installation, installed, offer
@@ -47,7 +47,7 @@ async def installation(database: Database, servers: Servers, redis_url: str) -> 
         yield installation
 
 
-class Planned:
+class Stored:
     """Jobs of a database, with what other rules, or other times, would have stored of them."""
 
     def __init__(self, installation: Installation, database: Database) -> None:
@@ -75,8 +75,8 @@ class Planned:
 
 
 @pytest.fixture
-def planned(installation: Installation, database: Database) -> Planned:
-    return Planned(installation, database)
+def planned(installation: Installation, database: Database) -> Stored:
+    return Stored(installation, database)
 
 
 def run(**fields: Any) -> Document:
@@ -103,7 +103,7 @@ async def echo(_: object, value: Any) -> Any:
 HANDLERS: dict[str, Handler] = {"demo.echo": echo}
 
 
-async def until_said(text: str, said: pytest.LogCaptureFixture, planned: Planned) -> None:
+async def until_said(text: str, said: pytest.LogCaptureFixture, planned: Stored) -> None:
     """Wait for a line of the log. Each turn is a request, in which the worker gets to work."""
     async with asyncio.timeout(DEADLINE):
         while text not in said.text:
@@ -126,6 +126,11 @@ class Meanwhile(JobReader):
 class Restless(Meanwhile):
     """One beside which it happens at every single reading as well."""
 
+    async def planned_by_cron(self, after: Planned | None, limit: int) -> list[Planned]:
+        found = await super().planned_by_cron(after, limit)
+        await self._event()
+        return found
+
     async def find(self, job_id: str) -> Job | None:
         found = await super().find(job_id)
         await self._event()
@@ -136,7 +141,7 @@ RUNNING: dict[str, Any] = {"status": "running", "run": run(token="t1", started_a
 
 
 async def test_exactly_what_other_rules_have_stored_is_moved(
-    installation: Installation, database: Database, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, database: Database, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     yesterday = datetime.now(UTC) - 24 * HOUR
     ended: dict[str, Any] = {"status": "completed", "completed_at": yesterday}
@@ -190,7 +195,7 @@ def assert_moved(before: Document, after: Document, right: datetime) -> None:
 
 
 async def test_a_worker_rechecks_at_its_start_and_tells_of_each_job_that_it_moves(
-    installation: Installation, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     job = await planned.read(await planned.job())
     assert job.next_run_at is not None
@@ -209,7 +214,7 @@ async def test_a_worker_rechecks_at_its_start_and_tells_of_each_job_that_it_move
 
 
 async def test_a_run_that_goes_on_meanwhile_is_followed_by_the_instant_that_is_right(
-    installation: Installation, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     proceed, began = asyncio.Event(), asyncio.Event()
 
@@ -230,7 +235,7 @@ async def test_a_run_that_goes_on_meanwhile_is_followed_by_the_instant_that_is_r
 
 
 async def test_what_a_worker_decided_from_the_old_instant_is_to_be_decided_again(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored
 ) -> None:
     job = await planned.read(await planned.job(**RUNNING))
     assert job.run is not None
@@ -241,19 +246,22 @@ async def test_what_a_worker_decided_from_the_old_instant_is_to_be_decided_again
 
 
 async def test_more_jobs_than_one_batch_are_each_checked_once_though_many_are_of_the_same_instant(
-    installation: Installation, database: Database, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, database: Database, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     at = installation.services.clock.now()
     for number in range(9):
         # Neither the first nor the last batch ends where the instant of creation changes.
         await planned.job(HOUR if number % 2 else timedelta(0), created_at=at + (number // 5) * HOUR)
+    resting: dict[str, Any] = {"status": "paused", "next_run_at": None}
+    others = [await planned.job(created_at=at - HOUR, **resting) for _ in range(4)]  # whole batches of them
     await walk(rechecker(installation, database, batch=2))
-    assert {job_id: one["next_run_at"] for job_id, one in (await planned.documents()).items()} == planned.right
+    instants = {job_id: one["next_run_at"] for job_id, one in (await planned.documents()).items()}
+    assert instants == planned.right | dict.fromkeys(others)
     assert said.messages[-1] == "9 cron jobs checked against today's rules, 4 moved"
 
 
 async def test_a_job_that_a_caller_steers_meanwhile_stays_as_that_has_left_it(
-    installation: Installation, database: Database, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, database: Database, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     moved, ended = await planned.job(), await planned.job()
     steered: list[dict[str, Document]] = []
@@ -269,17 +277,18 @@ async def test_a_job_that_a_caller_steers_meanwhile_stays_as_that_has_left_it(
     assert said.messages == ["2 cron jobs checked against today's rules, 0 moved"]
 
 
+@pytest.mark.parametrize("kind", [Meanwhile, Restless])
 async def test_a_job_that_is_gone_meanwhile_is_passed_over(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored, kind: type[Meanwhile]
 ) -> None:
     gone, other = await planned.job(), await planned.job()
-    reader = Meanwhile(database, lambda: planned.jobs.delete_one({"_id": gone}))
+    reader = kind(database, lambda: planned.jobs.delete_one({"_id": gone}))
     await walk(rechecker(installation, database, reader=reader))
     assert (await planned.read(other)).next_run_at == planned.right[other]
 
 
 async def test_a_run_that_reports_its_progress_meanwhile_does_not_keep_its_job_from_being_moved(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored
 ) -> None:
     job_id = await planned.job(**RUNNING)
 
@@ -292,7 +301,7 @@ async def test_a_run_that_reports_its_progress_meanwhile_does_not_keep_its_job_f
 
 
 async def test_after_a_store_that_gave_no_answer_the_walk_goes_on_with_the_same_job(
-    installation: Installation, database: Database, planned: Planned, said: pytest.LogCaptureFixture
+    installation: Installation, database: Database, planned: Stored, said: pytest.LogCaptureFixture
 ) -> None:
     first, restless, last = [await planned.job() for _ in range(3)]
     settled = False
@@ -313,7 +322,7 @@ async def test_after_a_store_that_gave_no_answer_the_walk_goes_on_with_the_same_
 
 
 async def test_a_job_that_cannot_be_written_does_not_keep_the_others(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored
 ) -> None:
     await planned.job(event_seq="?")
     others = [await planned.job() for _ in range(2)]
@@ -329,7 +338,7 @@ GONE: dict[str, Any] = {"recurrence.tz": "Mars/Base"}
 
 
 async def test_a_job_whose_zone_is_gone_is_paused_and_a_run_of_one_takes_place(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored
 ) -> None:
     waiting, queued = await planned.job(**GONE), await planned.job(status="queued", run=run(), **GONE)
     other, before = await planned.job(), await planned.documents()
@@ -343,7 +352,7 @@ async def test_a_job_whose_zone_is_gone_is_paused_and_a_run_of_one_takes_place(
 
 
 async def test_a_job_that_was_given_another_schedule_meanwhile_is_not_paused_for_the_old_one(
-    installation: Installation, database: Database, planned: Planned
+    installation: Installation, database: Database, planned: Stored
 ) -> None:
     job_id = await planned.job(**GONE)
     stale = await planned.read(job_id)
