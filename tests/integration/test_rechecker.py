@@ -22,6 +22,7 @@ from storage.client import Database
 from storage.documents import Document, run_to_document
 from storage.job_updates import Finish, Progress
 from storage.jobs import JobReader, Planned
+from storage.signals import Topic
 from storage.transitions import JobWriter, Steered
 from tests.factories import every
 from tests.installation import ANN, DEADLINE, Installation, installed, offer
@@ -361,3 +362,27 @@ async def test_a_job_that_was_given_another_schedule_meanwhile_is_not_paused_for
         recheck(stale, installation.services.clock.now())
     await pause_unschedulable(JobWriter(database), stale, gone.value)
     assert await planned.read(job_id) == mended
+
+
+@pytest.mark.parametrize(
+    ("stored", "woken"),
+    [
+        ({"off": timedelta(0)}, []),
+        ({}, [Topic.OUTBOX, Topic.SCHEDULED]),
+        (GONE, [Topic.OUTBOX]),
+    ],
+    ids=["right", "moved", "paused"],
+)
+async def test_whom_it_concerns_is_woken(
+    installation: Installation,
+    database: Database,
+    planned: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: dict[str, Any],
+    woken: list[Topic],
+) -> None:
+    await planned.job(**stored)
+    found: list[Topic] = []
+    monkeypatch.setattr(installation.services.signals, "wake", lambda *topics: found.extend(topics))
+    await walk(rechecker(installation, database))
+    assert found == woken
