@@ -13,7 +13,7 @@ from typing import Final
 from jobs.cron import CronError
 from jobs.errors import StoreUnavailable
 from jobs.job import Job
-from jobs.recheck import Correction, recheck
+from jobs.recheck import recheck
 from storage.clock import DatabaseClock
 from storage.jobs import JobReader, Planned
 from storage.signals import Signals, Topic
@@ -85,17 +85,15 @@ class Rechecker:
 
     async def _correct(self, job: Job, now: datetime) -> bool:
         """Move the next instant where that is wrong. A job that changes meanwhile, if only by its progress, is read again."""
-        found: Job | None = job
         for _ in range(_TRIES):
-            correction = None if found is None else recheck(found, now)
-            if found is None or correction is None:
+            correction = recheck(job, now)
+            if correction is None:
                 return False
-            if await self._writer.correct(found, correction) is not None:
-                _log(found, correction)
+            if await self._writer.correct(job, correction) is not None:
+                logger.warning("job %s: %s", job.id, correction.reason)
                 return True
-            found = await self._jobs.find(found.id)
+            found = await self._jobs.find(job.id)
+            if found is None:
+                return False
+            job = found
         raise StoreUnavailable("MongoDB", f"job {job.id} kept changing")
-
-
-def _log(job: Job, correction: Correction) -> None:
-    logger.warning("job %s: %s", job.id, correction.reason)
