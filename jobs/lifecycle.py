@@ -39,6 +39,7 @@ class Action(StrEnum):
     PROMOTE = "promote"
     SKIP = "skip"
     EXHAUST = "exhaust"
+    RECHECK = "recheck"
     CLAIM = "claim"
     REPORT_PROGRESS = "report_progress"
     COMPLETE = "complete"
@@ -69,6 +70,8 @@ RULES: Final[Mapping[Action, Rule]] = MappingProxyType(
         Action.PROMOTE: _rule("scheduled", "queued", EventType.JOB_QUEUED),
         Action.SKIP: _rule("scheduled", "scheduled", EventType.JOB_SCHEDULED),
         Action.EXHAUST: _rule("scheduled", "completed", EventType.JOB_COMPLETED),
+        # Each stays in its status: what moves is the instant that comes next.
+        Action.RECHECK: _rule("scheduled queued running", "scheduled queued running", EventType.JOB_RESCHEDULED),
         Action.CLAIM: _rule("queued", "running", EventType.JOB_STARTED),
         Action.REPORT_PROGRESS: _rule("running", "running", EventType.JOB_PROGRESS),
         Action.COMPLETE: _rule("running", "completed scheduled paused", EventType.JOB_COMPLETED),

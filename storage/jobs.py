@@ -45,6 +45,15 @@ class RunRef:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """When a job was created and is next due: as much of it as it takes to walk over all of a kind."""
+
+    job_id: str
+    created_at: datetime
+    next_run_at: datetime | None
+
+
 class JobReader:
     """The collection ``jobs`` as values."""
 
@@ -104,6 +113,22 @@ class JobReader:
         """Running jobs whose lease has run out by the database's clock, and that clock's time."""
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
         return await self._at_now({"status": JobStatus.RUNNING.value, **is_over}, "run.lease_until", limit)
+
+    async def planned_by_cron(self, after: Planned | None, limit: int) -> list[Planned]:
+        """Cron jobs in the order in which they were created, the first ones or those behind ``after``.
+
+        Those that are over or paused as well: to leave them out, a read might have to look through any number of them.
+        """
+        wanted: Document = {"recurrence.kind": "cron"}
+        if after is not None:
+            later = [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.job_id}}]
+            wanted |= {"created_at": {"$gte": after.created_at}, "$or": later}
+        keys = [("created_at", 1), ("_id", 1)]
+        with mongodb_errors():
+            cursor = self._jobs.find(wanted, {"created_at": 1, "next_run_at": 1}, sort=keys)
+            # Left to itself, MongoDB might sort what it finds by another index.
+            documents = await cursor.hint([("recurrence.kind", 1), *keys]).limit(limit).to_list(limit)
+        return [Planned(one["_id"], one["created_at"], one["next_run_at"]) for one in documents]
 
     async def next_due_at(self) -> datetime | None:
         """The earliest instant at which a scheduled job comes due, those apart that make up for missed runs."""

@@ -1,10 +1,11 @@
-"""What the actions of callers write to a job's document: the filter that fences each and the update, as values."""
+"""What changes the course of a job writes to its document: the filter that fences each change and the update, as values."""
 
 from __future__ import annotations
 
 from jobs.job import Job
 from jobs.lifecycle import RULES, Action, JobStatus
 from jobs.occurrences import Cause
+from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.documents import Document, recurrence_to_document, run_to_document
 from storage.filters import LIVING
@@ -123,6 +124,14 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
     if change.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW
     return transition(values, change.events, actor=actor, passed_over=told(change.passed_over))
+
+
+def correction_update(job: Job, correction: Correction) -> Pipeline:
+    """Another next instant for ``job``. It counts as steered: what a worker decided from the old one holds no longer."""
+    values: dict[str, object] = {"next_run_at": correction.next_run_at, "steered": _STEER}
+    if job.status is JobStatus.SCHEDULED:
+        values["scheduled_at"] = correction.next_run_at
+    return transition(values, [RULES[Action.RECHECK].event], reason=correction.reason)
 
 
 def _due(change: Change) -> dict[str, object]:

@@ -13,6 +13,7 @@ from jobs.errors import JobgateError
 from jobs.job import Job
 from jobs.lifecycle import Action
 from jobs.promotion import Promotion
+from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document
@@ -37,6 +38,7 @@ from storage.jobs import RunRef
 from storage.steering_updates import (
     cancel_update,
     change_update,
+    correction_update,
     delete_update,
     pause_update,
     steerable,
@@ -139,6 +141,11 @@ class JobWriter:
         """Pause a recurring job; None when it is missing, does not recur, or is in another status or paused already."""
         return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason))
 
+    async def pause_unchanged(self, job: Job, *, reason: str) -> Job | None:
+        """Pause a recurring job for a reason that was found in it; None as for :meth:`pause`, or when it has changed since."""
+        wanted = {**unchanged_since(job, Action.PAUSE), **steerable(Action.PAUSE)}
+        return await self._move(wanted, pause_update(None, reason))
+
     async def delete(self, job_id: str, *, actor: str | None) -> Job | None:
         """Delete a job that is over, and answer what it was; None when it is missing, or not over."""
         return await self._steer(Action.DELETE, job_id, delete_update(actor))
@@ -146,6 +153,10 @@ class JobWriter:
     async def change(self, job: Job, change: Change, *, actor: str | None) -> Job | None:
         """Write what was decided from ``job``; None when it has changed since."""
         return await self._move(unchanged_since(job, change.action), change_update(change, actor))
+
+    async def correct(self, job: Job, correction: Correction) -> Job | None:
+        """Move the next instant of ``job``, and nothing else of it; None when it has changed since."""
+        return await self._move(unchanged_since(job, Action.RECHECK), correction_update(job, correction))
 
     async def _steer(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
         return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update)

@@ -17,7 +17,7 @@ _AFTER_DEFECT: Final = 5.0
 
 
 class Loop:
-    """Calls ``run_once`` for ever. It answers after how many seconds it wants to be called again at the latest.
+    """Calls ``run_once`` until it answers None, most for ever: otherwise after how many seconds to call again at the latest.
 
     ``wait`` spends that time, and may come back early when there is news.
     """
@@ -25,7 +25,7 @@ class Loop:
     def __init__(
         self,
         name: str,
-        run_once: Callable[[], Awaitable[float]],
+        run_once: Callable[[], Awaitable[float | None]],
         wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._name = name
@@ -40,10 +40,10 @@ class Loop:
         await end_task(self._task)
 
     async def _run(self) -> None:
-        while True:
-            await self._wait(await self._guarded())
+        while (pause := await self._guarded()) is not None:
+            await self._wait(pause)
 
-    async def _guarded(self) -> float:
+    async def _guarded(self) -> float | None:
         try:
             return await self._run_once()
         except StoreUnavailable as error:

@@ -46,6 +46,7 @@ from worker.poller import Poller
 from worker.promoter import Promoter
 from worker.pruner import LEASE as PRUNE_LEASE
 from worker.pruner import Pruner
+from worker.rechecker import Rechecker
 from worker.relay import LEASE as RELAY_LEASE
 from worker.relay import Relay
 from worker.running import Running
@@ -226,6 +227,7 @@ class _Worker:
             Loop("feeder", feeder.run_once, partial(self._wakeups.wait, Topic.BACKLOG)),
             Loop("bulk", self._bulk.run_once, partial(self._wakeups.wait, Topic.OPERATIONS)),
             Loop("pruner", self._pruner.run_once),
+            Loop("rechecker", Rechecker(jobs, writer, signals, self._clock).run_once),
             Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
             Loop("registry", self._keep_alive),
             Loop("clock", self._synchronise),

@@ -215,6 +215,19 @@ async def test_the_loops_read_what_they_move_and_little_else(explained: Explaine
     await explained.check(most=10 + 30)
 
 
+async def test_the_walk_over_cron_jobs_reads_a_page_at_a_time_of_these_alone(explained: Explained) -> None:
+    rule = {"recurrence.kind": "cron", "recurrence.cron": "0 9 * * *", "recurrence.tz": "UTC"}
+    await explained.database["jobs"].update_many({"recurrence": {"$ne": None}}, {"$set": rule})
+    await explained.database.command("profile", 0)
+    await explained.database["system.profile"].drop()
+    await explained.database.command("profile", 2)
+    pages = [await explained.jobs.planned_by_cron(None, 50)]
+    pages.append(await explained.jobs.planned_by_cron(pages[0][-1], 1000))
+    assert [len(page) for page in pages] == [50, JOBS // 39 + 1 - 50]
+    # The one that the page before ended with is passed over.
+    await explained.check(most=len(pages[1]) + 1)
+
+
 def execution(number: int) -> dict[str, Any]:
     run = {"number": number, "scheduled_for": NOW, "started_at": NOW, "completed_at": NOW, "status": "completed"}
     more = {"attempts": 1, "error": None, "result": None, "worker": "w", "recurring": False}
