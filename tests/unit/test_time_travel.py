@@ -167,7 +167,7 @@ def test_slow_runs_overlap_as_the_policy_says_until_the_limit_or_the_end(
 ) -> None:
     life = born({"cron": "0 * * * *", "missed": missed, "overlap": overlap, **bounds})
 
-    life.live_until(START + 10 * DAY, run_length=SLOW)
+    life.live_until(START + hours[-1] * HOUR, run_length=SLOW)
 
     assert life.taken == [START + hour * HOUR for hour in hours]
     assert life.passed_over == passed_over
