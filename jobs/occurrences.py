@@ -97,7 +97,7 @@ def decide_due(
     latest = _latest_from(recurrence, due_at, now)
     match recurrence.missed:
         case MissedRuns.SKIP:
-            return Due(None, _from(recurrence, Cause.MISSED, due_at, latest), next_after(recurrence, now), None)
+            return _skip_to_what_is_in_time(recurrence, due_at, now, executions_taken)
         case MissedRuns.RUN_ONCE:
             passed = _before(recurrence, Cause.MISSED, due_at, latest)
             return Due(latest, passed, _next_unless_last(recurrence, now, executions_taken + 1), None)
@@ -139,6 +139,16 @@ def passed_over(recurrence: Recurrence, cause: Cause, after: datetime, until: da
     if first is None or first > until:
         return None
     return _from(recurrence, cause, first, _latest_from(recurrence, first, until))
+
+
+def _skip_to_what_is_in_time(recurrence: Recurrence, due_at: datetime, now: datetime, executions_taken: int) -> Due:
+    """Under ``SKIP``: behind the missed occurrences there may be one that is merely late, and so is run."""
+    in_time = next_after(recurrence, now - MISSED_AFTER - TICK)
+    if in_time is not None and in_time <= now:
+        following = _next_unless_last(recurrence, in_time, executions_taken + 1)
+        return Due(in_time, _before(recurrence, Cause.MISSED, due_at, in_time), following, None)
+    missed = _from(recurrence, Cause.MISSED, due_at, _latest_from(recurrence, due_at, now))
+    return Due(None, missed, in_time, None)
 
 
 def _oldest_to_run(recurrence: Recurrence, due_at: datetime, latest: datetime) -> datetime:

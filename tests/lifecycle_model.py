@@ -9,66 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from tests.lifecycle_parts import PERIOD, Account, Clock, Run, Schedule
 from tests.lifecycle_tables import MOVES, meaning
 
-PERIOD: Final = 2
 RETRY_DELAY: Final = 1
 LOST_AFTER: Final = 3
 """So many expired leases fail a run."""
 FATAL: Final = "FATAL"
 """The code that no job here retries."""
-
-
-@dataclass
-class Clock:
-    """How many half hours have passed: always whole hours, so that odd instants are never just now."""
-
-    now: int = 0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Once an hour from ``anchor`` on."""
-
-    anchor: int
-    start: int
-    end: int | None = None
-    limit: int | None = None
-    missed: str = "run_once"
-
-    def after(self, instant: int) -> int | None:
-        """The first instant strictly after this one, if there is one."""
-        earliest = max(instant + 1, self.start, self.anchor)
-        found = earliest + (self.anchor - earliest) % PERIOD
-        return None if self.end is not None and found > self.end else found
-
-    def latest(self, instant: int) -> int:
-        """The last instant up to this one, once there is one."""
-        until = instant if self.end is None else min(instant, self.end)
-        return until - (until - self.anchor) % PERIOD
-
-    def has_taken(self, runs: int) -> bool:
-        """Whether that is all the runs that it permits."""
-        return self.limit is not None and runs >= self.limit
-
-    def revised(self, start: int | None, limit: int | None) -> Schedule:
-        """What a reschedule makes of it: what is not asked for stays."""
-        moved = self if start is None else replace(self, anchor=start, start=start)
-        return replace(moved, limit=limit or self.limit)
-
-
-@dataclass
-class Run:
-    """The current run, from the moment that its occurrence is taken."""
-
-    number: int
-    scheduled_for: int
-    attempt: int = 1
-    failures: int = 0
-    expiries: int = 0
-    begun: int = 0
-    token: str | None = None
-    lease_until: int | None = None
 
 
 @dataclass
@@ -96,12 +44,9 @@ class Model:
     """What is due up to here is run however late it is."""
     extra: int = 0
     """The number of the last run that a caller asked for: it is no occurrence."""
-    accounted: int = -1
-    """Up to here every occurrence was run, or passed over."""
+    account: Account = field(default_factory=Account)
     told: list[tuple[str, str]] = field(default_factory=list)
     """Each event with the status after it."""
-    passed_over: list[tuple[str, int, int, int]] = field(default_factory=list)
-    """Of occurrences that are not run: why, how many, the first and the last."""
     ended: list[tuple[int, str]] = field(default_factory=list)
     """Each run in the history: its number, and how it ended."""
 
@@ -143,12 +88,11 @@ class Model:
             self.next_run_at = self._behind(self.run.number, max(self.run.scheduled_for, self.decided_until))
         elif schedule is None or due == self.clock.now or due <= self.promised:
             self._take(due)
-        elif schedule.missed == "run_once":
-            latest = schedule.latest(self.clock.now)
-            self._pass_over("missed", due, latest - PERIOD)
+        elif (latest := schedule.latest(self.clock.now)) == self.clock.now or schedule.missed == "run_once":
+            self.account.pass_over(schedule, "missed", due, latest - PERIOD)
             self._take(latest)
         else:
-            self._pass_over("missed", due, schedule.latest(self.clock.now))
+            self.account.pass_over(schedule, "missed", due, latest)
             self.next_run_at = schedule.after(self.clock.now)
             self._move("exhaust" if self.next_run_at is None else "pass over")
             return
@@ -157,7 +101,7 @@ class Model:
     def claim(self, token: str, lease: int) -> None:
         run = self._run()
         if self.schedule is not None and not run.begun and run.number != self.extra:
-            self._account(run.scheduled_for, run.scheduled_for)
+            self.account.run(self.schedule, run.scheduled_for)
         run.token, run.lease_until, run.begun = token, self.clock.now + lease, run.attempt
         self.execution_count = run.number
         self._move("claim")
@@ -249,7 +193,7 @@ class Model:
             self._promise()
         else:
             self._drop_undecided("paused" if self.pausing else "rescheduled")
-            self.decided_until = self.accounted = self.clock.now
+            self.decided_until = self.account.until = self.clock.now
         self.schedule = revised
         if self._has_begun() and self.status != "running":
             # A run that has begun is one of the old rule, and is taken up again when it was to be.
@@ -279,28 +223,18 @@ class Model:
             self.promised = max(self.promised, self.run.scheduled_for)
 
     def _take_back(self, run: Run) -> None:
+        assert self.schedule is not None
         if run.number == self.extra:
-            self.passed_over.append(("paused", 1, run.scheduled_for, run.scheduled_for))
+            self.account.tell("paused", run.scheduled_for, run.scheduled_for)
         else:
-            self._pass_over("paused", run.scheduled_for, run.scheduled_for)
+            self.account.pass_over(self.schedule, "paused", run.scheduled_for, run.scheduled_for)
 
     def _drop_undecided(self, why: str) -> None:
         schedule = self.schedule
         assert schedule is not None
         first = self._following(schedule, self._decided())
         if first is not None and first <= self.clock.now:
-            self._pass_over(why, first, schedule.latest(self.clock.now))
-
-    def _pass_over(self, why: str, first: int, last: int) -> None:
-        if first <= last:
-            self.passed_over.append((why, (last - first) // PERIOD + 1, first, last))
-            self._account(first, last)
-
-    def _account(self, first: int, last: int) -> None:
-        """No occurrence is left out, and none is run or passed over twice."""
-        assert self.schedule is not None
-        assert first == self.schedule.after(self.accounted)
-        self.accounted = last
+            self.account.pass_over(schedule, why, first, schedule.latest(self.clock.now))
 
     def _has_all_but_ended(self, schedule: Schedule) -> bool:
         """Whether the current run is the last that this permits."""
@@ -337,7 +271,7 @@ class Model:
         if schedule is None or is_last:
             self.next_run_at = None
         elif self.next_run_at is not None and self.next_run_at <= self.clock.now:
-            self._pass_over("overlap", self.next_run_at, schedule.latest(self.clock.now))
+            self.account.pass_over(schedule, "overlap", self.next_run_at, schedule.latest(self.clock.now))
             self.next_run_at = schedule.after(self.clock.now)
         self._move(what, ended if self.next_run_at is None else "scheduled")
 

@@ -15,7 +15,8 @@ from pymongo import ReplaceOne
 
 from storage.client import Database
 from storage.documents import Document, job_from_document
-from tests.lifecycle_model import Clock, Model, Run
+from tests.lifecycle_model import Model
+from tests.lifecycle_parts import Clock, Run
 from tests.lifecycle_tables import CALLERS, first_forbidden
 
 HALF_HOUR: Final = timedelta(minutes=30)
@@ -104,7 +105,9 @@ class World:
                 ends = (self._in_half_hours(passed[name]) for name in ("first", "last"))
                 told.append((passed["cause"], passed["count"], *ends))
         self._seen[model.id] = len(events)
-        assert told == model.passed_over, f"{model.id} passed over {told[-3:]}, not {model.passed_over[-3:]}"
+        assert told == model.account.passed_over, (
+            f"{model.id} passed over {told[-3:]}, not {model.account.passed_over[-3:]}"
+        )
 
     def _facts(self, document: Document) -> Document:
         """What a document says of what models know."""

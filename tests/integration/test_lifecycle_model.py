@@ -47,7 +47,8 @@ from storage.transitions import Steered
 from tests.conftest import opened
 from tests.factories import make_job
 from tests.installation import ANN, Installation, installed
-from tests.lifecycle_model import FATAL, RETRY_DELAY, Model, Schedule
+from tests.lifecycle_model import FATAL, RETRY_DELAY, Model
+from tests.lifecycle_parts import Schedule
 from tests.lifecycle_tables import CALLERS
 from tests.lifecycle_world import HALF_HOUR, World, aged
 

@@ -66,6 +66,22 @@ class TestDue:
         assert due(recurrence, NOON, NOON + 61 * SECOND) == Due(None, missed(1, NOON, NOON), hours(1), None)
         assert due(recurrence, NOON, NOON + 150 * MINUTE) == Due(None, missed(3, NOON, hours(2)), hours(3), None)
 
+    def test_skip_takes_what_is_merely_late_behind_what_was_missed(self) -> None:
+        recurrence = replace(HOURLY, missed=MissedRuns.SKIP)
+        passed = missed(2, NOON, hours(1))
+
+        for late in (timedelta(0), SECOND, 60 * SECOND):
+            assert due(recurrence, NOON, hours(2) + late) == Due(hours(2), passed, hours(3), None)
+        assert due(recurrence, NOON, hours(2) + 61 * SECOND) == Due(None, missed(3, NOON, hours(2)), hours(3), None)
+        last = replace(recurrence, max_executions=1)
+        assert due(last, NOON, hours(2)) == Due(hours(2), passed, None, None)
+
+    def test_skip_takes_all_that_is_merely_late_one_by_one(self) -> None:
+        every_second = Recurrence(Every(SECOND, NOON), missed=MissedRuns.SKIP)
+
+        passed = missed(3_540, NOON, NOON + 3_539 * SECOND)
+        assert due(every_second, NOON, hours(1)) == Due(NOON + 3_540 * SECOND, passed, NOON + 3_541 * SECOND, None)
+
     def test_run_all_goes_back_to_the_oldest_which_its_product_takes_up_at_its_pace(self) -> None:
         recurrence, now = replace(HOURLY, missed=MissedRuns.RUN_ALL), NOON + 150 * MINUTE
 
@@ -92,7 +108,7 @@ class TestDue:
     @pytest.mark.parametrize(
         ("policy", "taken", "last"),
         [
-            (MissedRuns.SKIP, None, timedelta(0)),
+            (MissedRuns.SKIP, 60 * SECOND, 61 * SECOND),
             (MissedRuns.RUN_ONCE, timedelta(0), SECOND),
             (MissedRuns.RUN_ALL, None, 100 * SECOND),
         ],

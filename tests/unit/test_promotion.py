@@ -60,11 +60,23 @@ def test_missed_occurrences_are_run_once_and_the_others_told_of() -> None:
 
 
 def test_missed_occurrences_that_are_skipped_leave_the_job_scheduled() -> None:
-    promotion = promote(scheduled(missed=MissedRuns.SKIP), NOW + 125 * SECOND)
+    hourly = make_job(schedule=every(3600, start_at=NOW + SECOND, missed=MissedRuns.SKIP))
+    promotion = promote(hourly, NOW + 3 * 3600 * SECOND)
     assert (promotion.action, promotion.status) == (Action.SKIP, JobStatus.SCHEDULED)
     assert promotion.run is None
-    assert promotion.next_run_at == NOW + 150 * SECOND
-    assert str(promotion.passed_over) == "4 missed occurrences passed over"
+    assert promotion.next_run_at == NOW + 3 * 3600 * SECOND + SECOND
+    assert str(promotion.passed_over) == "3 missed occurrences passed over"
+
+
+def test_missed_occurrences_that_are_made_up_for_leave_the_job_scheduled_for_the_oldest_of_them() -> None:
+    now = NOW + 125 * SECOND
+    promotion = promote(scheduled(missed=MissedRuns.RUN_ALL), now)
+    assert (promotion.action, promotion.status, promotion.run) == (Action.SKIP, JobStatus.SCHEDULED, None)
+    assert (promotion.next_run_at, promotion.catch_up_until, promotion.paced) == (NOW + 30 * SECOND, now, True)
+    waiting = replace(scheduled(missed=MissedRuns.RUN_ALL), catch_up_until=now, paced=True)
+    taken = promote(waiting, now)
+    assert taken.run is not None
+    assert (taken.run.scheduled_for, taken.run.paced, taken.paced) == (NOW + 30 * SECOND, True, False)
 
 
 def test_a_job_whose_last_occurrence_was_missed_and_skipped_is_completed() -> None:
