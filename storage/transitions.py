@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pymongo import InsertOne, ReturnDocument, UpdateOne
+from pymongo import InsertOne, ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from jobs.decisions import Decision
@@ -106,12 +106,12 @@ class JobWriter:
         Another promoter may have been faster with some of them; the nudge of such a one finds nothing to claim.
         """
         refs: list[RunRef] = []
-        operations = []
+        alike: dict[tuple[Promotion, int, bool], list[Job]] = {}
         for job, promotion in promotions:
             ref = first_nudge(job, promotion.run) if promotion.run and len(refs) < nudged else None
             refs += [ref] if ref else []
-            operations.append(UpdateOne(unmoved(job), promotion_update(promotion, nudged=ref is not None)))
-        await self._bulk(operations)
+            alike.setdefault((promotion, job.revision, ref is not None), []).append(job)
+        await self._bulk([_promotion(jobs, one, nudged=is_nudged) for (one, _, is_nudged), jobs in alike.items()])
         return refs
 
     async def expire(self, job: Job, decision: Decision) -> bool:
@@ -187,6 +187,18 @@ class JobWriter:
                 raise
             return failed, error.details["nMatched"]
         return {}, result.matched_count
+
+
+def _promotion(jobs: Sequence[Job], promotion: Promotion, *, nudged: bool) -> UpdateOne | UpdateMany:
+    """The same promotion of jobs that are at the same revision; each of them is moved on, or not, by itself.
+
+    For MongoDB, reading such an update is more work than carrying it out: jobs that come due together share one.
+    """
+    update = promotion_update(promotion, nudged=nudged)
+    if len(jobs) == 1:
+        # The driver sends it again when a connection breaks, which it does not do with an update of many.
+        return UpdateOne(unmoved(jobs[0]), update)
+    return UpdateMany({**unmoved(jobs[0]), "_id": {"$in": [job.id for job in jobs]}}, update, hint="_id_")
 
 
 def _was_written(finish: Finish, tokens: Mapping[str, Document]) -> bool | Exception:

@@ -354,6 +354,19 @@ async def test_of_two_promotions_from_the_same_reading_one_counts(store: Store) 
     assert await store.events() == ["job.scheduled", "job.queued"]
 
 
+async def test_jobs_promoted_alike_are_moved_on_each_by_itself(store: Store) -> None:
+    await store.clock.synchronise()
+    at = store.clock.now() + timedelta(seconds=30)
+    jobs = [await store.dispatch(f"job_{number}", schedule=ScheduleSpec(start_at=at)) for number in (1, 2, 3, 4)]
+    await store.writer.cancel("job_2", actor=None, reason=None)
+    refs = await store.writer.promote_many([(job, promote(job, at)) for job in jobs], nudged=3)
+    assert [ref.job_id for ref in refs] == ["job_1", "job_2", "job_3"]
+    after = [await store.get(job.id) for job in jobs]
+    assert [job.status for job in after] == [JobStatus.QUEUED, JobStatus.CANCELLED, JobStatus.QUEUED, JobStatus.QUEUED]
+    assert [job.run and (job.run.nudges, job.run.scheduled_for) for job in after] == [(1, at), None, (1, at), (0, at)]
+    assert [job.revision - before.revision for job, before in zip(after, jobs, strict=True)] == [1, 1, 1, 1]
+
+
 async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just_nudged(store: Store) -> None:
     for number, priority in ((1, 0), (2, 5), (3, 0), (4, 5)):
         await store.dispatch(f"job_{number}", priority=priority)
