@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ _LOOK_EVERY: Final = 0.5
 """Seconds. Seldom, since looking takes the servers' time, and it is the jobs' own clocks that are read in the end."""
 
 _PATIENCE: Final = 600.0
+_UNTOLD: Final[Mapping[str, object]] = {"outbox.0": {"$exists": True}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,14 @@ async def pass_through(services: Services, database: Database, wishes: Sequence[
     for start in range(0, len(wishes), _AT_ONCE):
         await asyncio.gather(*(_dispatch(services, wish) for wish in wishes[start : start + _AT_ONCE]))
     # What dispatching leaves to be done must not be what holds the jobs up.
-    await _until_nothing(database, {"outbox.0": {"$exists": True}})
-    if datetime.now(UTC) >= min(wish.due_at for wish in wishes):
-        raise click.ClickException("the first job came due while others were being dispatched: take fewer")
+    ahead = (min(wish.due_at for wish in wishes) - datetime.now(UTC)).total_seconds()
+    try:
+        await _until_nothing(database, _UNTOLD, ahead)
+    except TimeoutError:
+        raise click.ClickException("the first job came due before the others were dispatched: take fewer") from None
     await asyncio.sleep((max(wish.due_at for wish in wishes) - datetime.now(UTC)).total_seconds())
     going_on = [status.value for status in JobStatus if status not in TERMINAL]
-    await _until_nothing(database, {"$or": [{"status": {"$in": going_on}}, {"outbox.0": {"$exists": True}}]})
+    await _until_nothing(database, {"$or": [{"status": {"$in": going_on}}, _UNTOLD]}, _PATIENCE)
     return await _passages(database, len(wishes))
 
 
@@ -100,8 +103,8 @@ async def _dispatch(services: Services, wish: Wish) -> None:
     await dispatch(services, NOBODY, request)
 
 
-async def _until_nothing(database: Database, wanted: dict[str, object]) -> None:
-    async with asyncio.timeout(_PATIENCE):
+async def _until_nothing(database: Database, wanted: Mapping[str, object], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
         while await database["jobs"].find_one(wanted, {"_id": 1}) is not None:  # noqa: ASYNC110  # looked at from outside
             await asyncio.sleep(_LOOK_EVERY)
 

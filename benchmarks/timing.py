@@ -34,7 +34,7 @@ _POLL_DELAYS: Final = (0.5, 0.02)
 """How often arq looks, in seconds: as it does by itself, and as Jobgate's worker has it do."""
 
 _LEAD: Final = timedelta(seconds=5)
-_LEAD_PER_JOB: Final = timedelta(milliseconds=4)
+_LEAD_PER_JOB: Final = timedelta(milliseconds=8)
 """Dispatching ahead takes so long at most: where it takes longer, nothing is measured."""
 
 
