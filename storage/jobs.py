@@ -126,8 +126,7 @@ class JobReader:
         keys = [("created_at", 1), ("_id", 1)]
         with mongodb_errors():
             cursor = self._jobs.find(wanted, {"created_at": 1, "next_run_at": 1}, sort=keys)
-            # Left to itself, MongoDB might sort what it finds by another index.
-            documents = await cursor.hint([("recurrence.kind", 1), *keys]).limit(limit).to_list(limit)
+            documents = await cursor.limit(limit).to_list(limit)
         return [Planned(one["_id"], one["created_at"], one["next_run_at"]) for one in documents]
 
     async def next_due_at(self) -> datetime | None:
