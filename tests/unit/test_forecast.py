@@ -9,6 +9,7 @@ import pytest
 from jobs.forecast import upcoming_runs
 from jobs.job import Job, Note
 from jobs.lifecycle import JobStatus
+from jobs.recurrence import Cron, MissedRuns, Overlap
 from jobs.schedule import ScheduleSpec
 from tests.factories import NOW, SECOND, every, make_job, make_running
 
@@ -58,3 +59,34 @@ def test_none_are_foreseen_of_a_job_that_runs_once_or_is_due_at_no_time() -> Non
     assert upcoming_runs(make_job(schedule=ScheduleSpec(start_at=NOW + MINUTE)), 5, NOW) == []
     assert upcoming_runs(replace(minutely(), next_run_at=None), 5, NOW) == []
     assert upcoming_runs(minutely(), 0, NOW) == []
+
+
+def test_of_missed_runs_those_are_foreseen_that_the_policy_runs() -> None:
+    now = NOW + 5 * MINUTE + 10 * SECOND
+    skipped = make_job(schedule=every(600, start_at=NOW + MINUTE, missed=MissedRuns.SKIP))
+    assert upcoming_runs(skipped, 1, now) == [NOW + 11 * MINUTE]
+    assert upcoming_runs(minutely(missed=MissedRuns.RUN_ONCE), 2, now) == [NOW + 5 * MINUTE, NOW + 6 * MINUTE]
+    every_one = minutely(missed=MissedRuns.RUN_ALL)
+    assert upcoming_runs(every_one, 6, now) == [NOW + number * MINUTE for number in (1, 2, 3, 4, 5, 6)]
+
+
+def test_a_backlog_is_foreseen_and_what_came_due_behind_it_is_not() -> None:
+    now = NOW + 9 * MINUTE + 10 * SECOND
+    until = NOW + 3 * MINUTE
+    waiting = replace(minutely(missed=MissedRuns.RUN_ALL), catch_up_until=until, paced=True)
+    foreseen = [NOW + number * MINUTE for number in (1, 2, 3, 10, 11)]
+    assert upcoming_runs(waiting, 5, now) == foreseen
+    running, _ = make_running(waiting)
+    assert upcoming_runs(running, 4, now) == foreseen[1:]
+
+
+def test_what_is_queued_behind_a_run_is_foreseen() -> None:
+    running, _ = make_running(minutely(overlap=Overlap.QUEUE_ONE))
+    assert upcoming_runs(running, 2, NOW + 5 * MINUTE + SECOND) == [NOW + 5 * MINUTE, NOW + 6 * MINUTE]
+
+
+def test_nothing_is_foreseen_by_a_schedule_that_nobody_understands_any_more() -> None:
+    job = make_job(schedule=ScheduleSpec(cron="* * * * *", tz="Europe/Paris"))
+    assert job.recurrence is not None
+    lost = replace(job, recurrence=replace(job.recurrence, rule=Cron("* * * * *", "Europe/Atlantis")))
+    assert upcoming_runs(lost, 5, NOW + 90 * SECOND) == []
