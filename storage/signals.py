@@ -35,6 +35,7 @@ _PAUSE_AFTER_FAILURE: Final = 0.5
 class Topic(StrEnum):
     """What a wake-up says: look again."""
 
+    NUDGES = "nudges"
     OUTBOX = "outbox"
     FEED = "feed"
     SCHEDULED = "scheduled"
@@ -118,7 +119,7 @@ class Signals:
                 pipe.psetex(job_key_prefix + name, _NUDGE_LIFE_MS, payload)
                 # arq takes the score for a time: long past, so always due, and the higher the priority the earlier.
                 pipe.zadd(self._queue, {name: MAX_PRIORITY + 1 - ref.priority})
-            for topic in topics:
+            for topic in topics | ({Topic.NUDGES} if nudges else set()):
                 pipe.publish(channel_name(self._database, topic), b"")
             pipe.zcard(self._queue)
             *_, self.outstanding = await pipe.execute()

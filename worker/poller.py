@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,7 +21,9 @@ from worker.running import Running
 
 logger = logging.getLogger("jobgate.poller")
 
-_POLL_EVERY: Final = 0.02
+Wait = Callable[[], Awaitable[object]]
+"""Waits until there are nudges, but not for long: a wake-up may be lost."""
+
 _AFTER_FAILURE: Final = 0.5
 _CLOSE_WITHIN: Final = 2.0
 
@@ -35,14 +38,23 @@ _LOOK_WITHIN: Final = timedelta(seconds=60)
 class _NudgeTaker(Worker):
     """arq's Worker, for nudges that are done with once they were looked at, while the runs that they began go on.
 
+    It looks as soon as it hears that there are any; arq's own polling finds those that it did not hear of.
+
     So it has to count those runs in when it asks itself how many nudges it may take. It must not hold a nudge for as long
     as the run: what lies in the queue would then no longer tell how much is waiting, and what a killed worker held would
     lie there for ever.
     """
 
-    def __init__(self, running: Running, **options: Any) -> None:
+    def __init__(self, running: Running, wait: Wait, **options: Any) -> None:
         self._running = running
+        self._wait = wait
         super().__init__(max_jobs=running.capacity, **options)
+
+    async def main(self) -> None:
+        """In place of arq's, which sleeps for as long as it polls, whatever comes meanwhile."""
+        while True:
+            await self._poll_iteration()
+            await self._wait()
 
     @property
     def max_jobs(self) -> int:
@@ -56,11 +68,12 @@ class _NudgeTaker(Worker):
 class Poller:
     """Takes nudges from Redis and hands them to the executor."""
 
-    def __init__(self, redis: ArqRedis, database: str, executor: Executor, running: Running) -> None:
+    def __init__(self, redis: ArqRedis, database: str, executor: Executor, running: Running, wait: Wait) -> None:
         self._redis = redis
         self._queue = queue_name(database)
         self._executor = executor
         self._running = running
+        self._wait = wait
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -104,6 +117,7 @@ class Poller:
     def _new_worker(self) -> Worker:
         return _NudgeTaker(
             self._running,
+            self._wait,
             functions=[func(self._look, name=RUN_FUNCTION, timeout=_LOOK_WITHIN)],
             queue_name=self._queue,
             redis_pool=self._redis,
@@ -112,7 +126,6 @@ class Poller:
             keep_result=0,
             max_tries=1,
             retry_jobs=False,
-            poll_delay=_POLL_EVERY,
             queue_read_limit=max(100, 2 * self._running.capacity),
             job_serializer=pack,
             job_deserializer=unpack,

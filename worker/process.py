@@ -81,6 +81,8 @@ class WorkerConfig:
     """The paths within the input of jobs that have an index."""
     retention: RetentionPolicy = KEEP_ALL
     prune_every: timedelta = timedelta(minutes=1)
+    poll_every: timedelta = timedelta(milliseconds=20)
+    """How often nudges are looked for that nothing was heard of; also how soon a slot that became free is used."""
 
 
 async def run_worker(config: WorkerConfig, tasks: TaskRegistry, stop: asyncio.Event, ready: asyncio.Event) -> None:
@@ -139,7 +141,8 @@ class _Worker:
         self._wakeups = Wakeups(redis, config.database, _TOPICS)
         self._heart = Heart(LeaseKeeper(config.mongodb_url, config.database, config.lease), self._running, config.lease)
         self._executor = self._new_executor(JobReader(database), JobWriter(database))
-        self._poller = Poller(patient_redis, config.database, self._executor, self._running)
+        wait = partial(self._wakeups.wait, Topic.NUDGES, config.poll_every.total_seconds())
+        self._poller = Poller(patient_redis, config.database, self._executor, self._running, wait)
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
         self._relay = Relay(Outbox(database), Projection(database), lease, self._signals, _always)
         self._pruner = self._new_pruner(database)
@@ -251,7 +254,7 @@ class _Worker:
 
 
 _TOPICS: Final = (
-    *(Topic.OUTBOX, Topic.SCHEDULED, Topic.MISSED, Topic.BACKLOG),
+    *(Topic.NUDGES, Topic.OUTBOX, Topic.SCHEDULED, Topic.MISSED, Topic.BACKLOG),
     *(Topic.CANCELLED, Topic.OPERATIONS),
 )
 

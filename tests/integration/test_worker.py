@@ -68,6 +68,14 @@ async def test_a_later_job_runs_at_its_time(installation: Installation) -> None:
     assert await types_told(installation, job) == ["scheduled", "queued", "started", "completed"]
 
 
+async def test_a_worker_hears_of_work_and_need_not_look_for_it(installation: Installation) -> None:
+    await offer(installation.services.jobs._jobs.database, "demo.echo")
+    await installation.worker({"demo.echo": echo}, poll_every=timedelta(hours=1))
+    for number in range(3):
+        job = await installation.dispatch(input=number)
+        await installation.until(job, EventType.JOB_COMPLETED)
+
+
 async def test_retries_until_it_succeeds(installation: Installation) -> None:
     async def third_time_lucky(context: TaskContext, _: Any) -> Any:
         if context.attempt < 3:
