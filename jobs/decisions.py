@@ -102,6 +102,7 @@ def _after_failure(job: Job, run: Run, error: JobError, *, final: bool, now: dat
         run=replace(_next_attempt(run), failures=retry),
         next_run_at=now + job.retry_policy.delay_before(retry, draw),
         catch_up_until=job.catch_up_until,
+        paced=run.paced,
         error=error,
         reason=f"retry {retry} of {job.retries}",
     )
@@ -169,6 +170,7 @@ def _what_follows(job: Job, run: Run, now: datetime) -> AfterRun:
     return decide_after_run(
         job.recurrence,
         candidate=job.next_run_at,
+        started_at=run.started_at or now,
         now=now,
         executions_taken=run.number,
         catch_up_until=job.catch_up_until,

@@ -8,10 +8,10 @@ from itertools import islice
 
 from jobs.cron import CronError
 from jobs.job import Job
-from jobs.lifecycle import TERMINAL
-from jobs.occurrences import decide_after_run, decide_due
+from jobs.lifecycle import TERMINAL, JobStatus
+from jobs.occurrences import AfterRun, decide_after_run, decide_due
 from jobs.promotion import next_occurrence
-from jobs.recurrence import Recurrence, next_after
+from jobs.recurrence import Recurrence
 
 
 def upcoming_runs(job: Job, count: int, now: datetime) -> list[datetime]:
@@ -20,53 +20,56 @@ def upcoming_runs(job: Job, count: int, now: datetime) -> list[datetime]:
     A run that is under way, or waits for its retry, is not among them; the one that would follow if it ended now is. What
     comes due before a run has ended is not to be foreseen: every run is taken to end before the next one is due.
     """
-    recurrence = job.recurrence
-    if recurrence is None or job.status in TERMINAL or job.paused is not None:
+    if job.recurrence is None or job.status in TERMINAL or job.paused is not None:
         return []
-    if recurrence.max_executions is not None:
-        taken = job.execution_count if job.run is None else job.run.number
-        count = min(count, recurrence.max_executions - taken)
     try:
-        return list(islice(_runs(job, recurrence, now), max(count, 0)))
+        return list(islice(_runs(job, job.recurrence, now), max(count, 0)))
     except CronError:
         # It will not run at all: it is paused when it comes due.
         return []
 
 
+def first_runs(recurrence: Recurrence, first: datetime, count: int) -> list[datetime]:
+    """Up to ``count`` instants at which a new job runs whose first occurrence is ``first``."""
+    return list(islice(_foreseen(recurrence, AfterRun(first, None, None), 0, first), max(count, 0)))
+
+
 def _runs(job: Job, recurrence: Recurrence, now: datetime) -> Iterator[datetime]:
-    instant, catch_up_until = _first(job, recurrence, now)
-    while instant is not None:
-        yield instant
-        instant = _behind(recurrence, instant, now, catch_up_until)
-
-
-def _first(job: Job, recurrence: Recurrence, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """The occurrence that is run next, and up to where occurrences are run however late they are."""
-    if job.run is not None:
-        after = decide_after_run(
-            recurrence,
-            candidate=next_occurrence(job, job.run),
-            now=now,
-            executions_taken=job.run.number,
-            catch_up_until=job.catch_up_until,
-        )
-        return after.next_run_at, after.catch_up_until
-    if job.next_run_at is None or job.next_run_at > now:
-        return job.next_run_at, None
-    due = decide_due(
+    if job.run is None:
+        return _foreseen(recurrence, AfterRun(job.next_run_at, None, job.catch_up_until), job.execution_count, now)
+    waits_for_retry = job.status is JobStatus.SCHEDULED
+    after = decide_after_run(
         recurrence,
-        due_at=job.next_run_at,
+        candidate=next_occurrence(job, job.run) if waits_for_retry else job.next_run_at,
+        started_at=job.run.started_at or now,
         now=now,
-        executions_taken=job.execution_count,
+        executions_taken=job.run.number,
         catch_up_until=job.catch_up_until,
     )
-    return due.scheduled_for or due.next_run_at, due.catch_up_until
+    return _foreseen(recurrence, after, job.run.number, now)
 
 
-def _behind(
-    recurrence: Recurrence, instant: datetime, now: datetime, catch_up_until: datetime | None
-) -> datetime | None:
-    following = next_after(recurrence, instant)
-    if following is None or following > now or (catch_up_until is not None and following <= catch_up_until):
-        return following
-    return next_after(recurrence, now)
+def _foreseen(recurrence: Recurrence, after: AfterRun, taken: int, now: datetime) -> Iterator[datetime]:
+    """What is run from there on, by looking whenever something comes due."""
+    while after.next_run_at is not None:
+        now = max(now, after.next_run_at)
+        due = decide_due(
+            recurrence,
+            due_at=after.next_run_at,
+            now=now,
+            executions_taken=taken,
+            catch_up_until=after.catch_up_until,
+        )
+        if due.scheduled_for is None:
+            after = AfterRun(due.next_run_at, None, due.catch_up_until)
+            continue
+        yield due.scheduled_for
+        taken += 1
+        after = decide_after_run(
+            recurrence,
+            candidate=due.next_run_at,
+            started_at=now,
+            now=now,
+            executions_taken=taken,
+            catch_up_until=due.catch_up_until,
+        )

@@ -38,6 +38,8 @@ class Run:
     worker: str | None = None
     lease_until: datetime | None = None
     nudges: int = 0
+    manual: bool = False
+    """A caller asked for it: it is no occurrence of a schedule."""
     paced: bool = False
     """It makes up for an occurrence that was missed: a product has only so many of these under way at a time."""
 

@@ -110,12 +110,14 @@ def decide_after_run(
     recurrence: Recurrence,
     *,
     candidate: datetime | None,
+    started_at: datetime,
     now: datetime,
     executions_taken: int,
     catch_up_until: datetime | None,
 ) -> AfterRun:
     """When the job is due again, now that a run has ended: ``candidate`` is the occurrence behind it, if there is one.
 
+    ``started_at`` is when the run began: what had come due by then did not overlap with it, and is due as it was before.
     ``executions_taken`` counts the runs up to and including this one.
     """
     if candidate is None or recurrence.is_exhausted(executions_taken) or _is_after(candidate, recurrence.end_date):
@@ -124,6 +126,8 @@ def decide_after_run(
         return AfterRun(candidate, None, None)
     if _within(candidate, catch_up_until):
         return AfterRun(candidate, None, catch_up_until, paced=True)
+    if candidate <= started_at:
+        return AfterRun(candidate, None, None)
     latest = _latest_from(recurrence, candidate, now)
     if recurrence.overlap is Overlap.SKIP:
         overlapped = _from(recurrence, Cause.OVERLAP, candidate, latest)

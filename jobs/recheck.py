@@ -7,7 +7,7 @@ from datetime import datetime
 
 from jobs.job import Job
 from jobs.lifecycle import RULES, Action, JobStatus
-from jobs.recurrence import Cron, next_after
+from jobs.recurrence import Cron, Recurrence, latest_at_or_before, next_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,11 @@ def recheck(job: Job, now: datetime) -> Correction | None:
     - an instant that has come: it was promised, and what was missed is promoting's to judge, a catch-up as well;
     - the wait for a retry, which is no occurrence; where the grid goes on is found when the wait is over;
     - a job of which today's rules name no instant any more up to its ``end_date``. It keeps the last one that it was
-      promised, and ends after that run as it would have: a run that is off by an hour is better than one that is lost.
+      promised, and ends after that run as it would have: a run that is off by an hour is better than one that is lost;
+    - an instant whose counterpart by today's rules has passed: for the same reason.
 
-    Raises ``CronError`` when the rule is no longer understood at all.
+    An instant that today's rules do not name moves to the nearest one that they do: what was one run a day stays that, on the
+    day of the change as well. Raises ``CronError`` when the rule is no longer understood at all.
     """
     stored, recurrence = job.next_run_at, job.recurrence
     if stored is None or recurrence is None or not isinstance(recurrence.rule, Cron) or not _is_occurrence(job):
@@ -46,10 +48,20 @@ def recheck(job: Job, now: datetime) -> Correction | None:
     looked_at = _not_before_what_was_taken(job, now)
     if stored <= looked_at:
         return None
-    expected = next_after(recurrence, looked_at)
-    if expected is None or expected == stored:
+    expected = _expected(recurrence, stored, looked_at)
+    if expected is None or expected == stored or expected <= looked_at:
         return None
     return Correction(stored, expected, recurrence.rule)
+
+
+def _expected(recurrence: Recurrence, stored: datetime, looked_at: datetime) -> datetime | None:
+    before, after = latest_at_or_before(recurrence, stored), next_after(recurrence, stored)
+    if before == stored:
+        # The rules agree about it; there may be instants before it that others did not name.
+        return next_after(recurrence, looked_at)
+    if before is None or after is None:
+        return before or after
+    return before if stored - before < after - stored else after
 
 
 def _is_occurrence(job: Job) -> bool:

@@ -69,7 +69,7 @@ def retry(job: Job, delay_ms: int, now: datetime) -> Change:
     """
     check_delay(delay_ms)
     due_at = now + delay_ms * MILLISECOND
-    run = Run(number=job.execution_count + 1, attempt=1, failures=0, expiries=0, scheduled_for=due_at)
+    run = Run(number=job.execution_count + 1, attempt=1, failures=0, expiries=0, scheduled_for=due_at, manual=True)
     return Change(
         Action.RETRY,
         JobStatus.SCHEDULED if delay_ms else JobStatus.QUEUED,
@@ -112,14 +112,19 @@ def _move(job: Job, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
 def _replan(job: Job, recurrence: Recurrence, spec: ScheduleSpec, now: datetime, path: Path) -> Change:
     revised = _revised(recurrence, spec, now)
     keeps = revised.rule == recurrence.rule and revised.start_at == recurrence.start_at and job.paused is None
-    earliest = _decided_until(job) + TICK if keeps else max(now, spec.start_at or now)
+    earliest = _decided_until(job, now) + TICK if keeps else max(now, spec.start_at or now)
     following = _first(revised, earliest, path) if _left(job, revised, path) else None
+    if keeps and job.run is None and following is not None:
+        # Also where it is not on the grid: by what rules it was computed does not matter, it was promised.
+        following = job.next_run_at
     # A run that has begun is one of the old rule: its retry comes when it was to come, and at once if it waits for a worker.
     due_at = following if _waiting(job) is None else _taken_up_at(job, now)
     changed = _rescheduled(job, revised, due_at)
     if keeps:
         return _promised(changed, job)
-    return replace(changed, passed_over=_undecided(job, now), decided_until=now)
+    # What comes due at this very instant is already the new schedule's.
+    before = now - MILLISECOND
+    return replace(changed, passed_over=_undecided(job, before), decided_until=before)
 
 
 def _taken_up_at(job: Job, now: datetime) -> datetime:
@@ -135,23 +140,26 @@ def _promised(changed: Change, job: Job) -> Change:
     return replace(changed, catch_up_until=until, paced=run.paced, decided_until=job.decided_until)
 
 
-def _undecided(job: Job, now: datetime) -> PassedOver | None:
-    """The occurrences up to now that nothing was decided about, by the rule that the job had when they came due."""
+def _undecided(job: Job, until: datetime) -> PassedOver | None:
+    """The occurrences up to this instant that nothing was decided about, by the rule that the job had when they came due."""
     recurrence, cause = job.recurrence, Cause.RESCHEDULED if job.paused is None else Cause.PAUSED
     if recurrence is None or recurrence.is_exhausted(job.execution_count):
         return None
     try:
-        return passed_over(recurrence, cause, _decided_until(job), now)
+        return passed_over(recurrence, cause, _decided_until(job, until), until)
     except CronError:
         # It is perhaps what the schedule is changed for: nobody can tell any more what it named.
         return None
 
 
-def _decided_until(job: Job) -> datetime:
+def _decided_until(job: Job, now: datetime) -> datetime:
     """Up to this instant, every occurrence was run or passed over."""
     if job.paused is not None:
         # Paused by a version that did not note it: what came due by then is not told of.
         return job.decided_until or job.paused.at
+    if job.run is not None and job.run.manual:
+        # There was nothing left to run when it was asked for.
+        return now
     if job.run is not None:
         begun = job.run.started_at is not None
         return job.decided_until_at_least(job.run.scheduled_for) if begun else job.run.scheduled_for - TICK

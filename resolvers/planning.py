@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from jobs.errors import InvalidInput, Issue
-from jobs.forecast import upcoming_runs
+from jobs.forecast import first_runs, upcoming_runs
 from jobs.job import Job
-from jobs.recurrence import upcoming
 from jobs.schedule import ScheduleSpec, plan_schedule
 from resolvers.services import Services
 
@@ -22,7 +21,7 @@ def preview_schedule(services: Services, schedule: ScheduleSpec, count: int) -> 
     plan = plan_schedule(schedule, services.clock.now(), ("schedule",))
     if plan.recurrence is None:
         return [plan.first_run_at]
-    return [plan.first_run_at, *upcoming(plan.recurrence, plan.first_run_at, count - 1, 1)]
+    return first_runs(plan.recurrence, plan.first_run_at, count)
 
 
 def forecast(services: Services, job: Job, count: int) -> list[datetime]:

@@ -119,6 +119,7 @@ def run_to_document(run: Run) -> Document:
         "lease_until": run.lease_until,
         "nudges": run.nudges,
         "nudged_at": None,
+        "manual": run.manual or None,
         "paced": run.paced or None,
     }
 
@@ -138,6 +139,7 @@ def _optional_run(document: Mapping[str, Any] | None) -> Run | None:
         worker=document["worker"],
         lease_until=document["lease_until"],
         nudges=document["nudges"],
+        manual=bool(document.get("manual")),
         paced=bool(document.get("paced")),
     )
 

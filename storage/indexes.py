@@ -44,12 +44,15 @@ def _job_indexes() -> list[IndexModel]:
         _listed("last_error.code", OrderField.COMPLETED_AT, only=_HAS_FAILED),
         _unique([("product", UP), ("env", UP), ("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}),
         _partial([("idempotency.key", UP)], {"idempotency.key": {"$exists": True}}, "idempotency_key"),
-        _partial([("paced", UP), ("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due"),
-        # Missed runs that are made up for: what waits, and what is under way.
+        # By another name than "due", which an earlier state still asks for while it is replaced.
+        _partial([("paced", UP), ("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value}, "due_unpaced"),
+        # Missed runs that are made up for: what waits, task by task, and what is under way.
         _partial(
-            [("product", UP), ("next_run_at", UP)], {"status": JobStatus.SCHEDULED.value, "paced": True}, "backlogs"
+            [("namespace", UP), ("task", UP), ("product", UP), ("next_run_at", UP)],
+            {"status": JobStatus.SCHEDULED.value, "paced": True},
+            "catching_up",
         ),
-        _partial([("product", UP), ("status", UP)], {"run.paced": True}, "making_up"),
+        _partial([("product", UP), ("status", UP)], {"run.paced": True}, "under_way"),
         _partial([("run.lease_until", UP)], {"status": JobStatus.RUNNING.value}, "leases"),
         _partial(
             [("namespace", UP), ("task", UP), ("priority", DOWN), ("scheduled_at", UP)],
@@ -133,8 +136,17 @@ async def _redefine(collection: Collection, indexes: Sequence[IndexModel]) -> No
             if error.code not in _DEFINED_OTHERWISE:
                 raise
             for name in await _in_the_way(collection, index):
-                await collection.drop_index(name)
+                await _drop(collection, name)
             await collection.create_indexes([index])
+
+
+async def _drop(collection: Collection, name: str) -> None:
+    try:
+        await collection.drop_index(name)
+    except OperationFailure as error:
+        # Another process, which starts as well, was faster.
+        if error.code != _INDEX_NOT_FOUND:
+            raise
 
 
 async def _in_the_way(collection: Collection, index: IndexModel) -> list[str]:
@@ -144,5 +156,6 @@ async def _in_the_way(collection: Collection, index: IndexModel) -> list[str]:
     return [name for name, one in there.items() if name == wanted["name"] or dict(one["key"]) == dict(wanted["key"])]
 
 
+_INDEX_NOT_FOUND: Final = 27
 _DEFINED_OTHERWISE: Final = (85, 86)
 """IndexOptionsConflict, IndexKeySpecsConflict."""

@@ -28,7 +28,7 @@ _HIDDEN: Final = {"outbox": 0}
 _WITH_NOW: Final[Document] = {"$set": {"now": "$$NOW"}}
 
 
-IN_TIME: Final[Document] = {"status": JobStatus.SCHEDULED.value, "paced": None}
+UNPACED: Final[Document] = {"status": JobStatus.SCHEDULED.value, "paced": None}
 IS_DUE: Final[Document] = {"$expr": {"$lte": ["$next_run_at", "$$NOW"]}}
 
 
@@ -105,9 +105,9 @@ class JobReader:
     async def due(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Scheduled jobs whose time has come by the database's clock, oldest first, and that clock's time.
 
-        Those that make up for missed runs are not among them: :class:`storage.backlogs.Backlogs` has them.
+        Those that make up for missed runs are not among them: :class:`storage.catching_up.CatchingUp` has them.
         """
-        return await self._at_now({**IN_TIME, **IS_DUE}, "next_run_at", limit)
+        return await self._at_now({**UNPACED, **IS_DUE}, "next_run_at", limit)
 
     async def expired(self, limit: int) -> tuple[datetime | None, list[Job]]:
         """Running jobs whose lease has run out by the database's clock, and that clock's time."""
@@ -132,7 +132,9 @@ class JobReader:
     async def next_due_at(self) -> datetime | None:
         """The earliest instant at which a scheduled job comes due, those apart that make up for missed runs."""
         with mongodb_errors():
-            document = await self._jobs.find_one(IN_TIME, {"next_run_at": 1}, sort=[("next_run_at", 1)], hint="due")
+            document = await self._jobs.find_one(
+                UNPACED, {"next_run_at": 1}, sort=[("next_run_at", 1)], hint="due_unpaced"
+            )
         return None if document is None else document["next_run_at"]
 
     async def backlog(self, tasks: Sequence[tuple[str, str]], limit: int, *, patience_ms: int) -> list[RunRef]:

@@ -23,12 +23,13 @@ _INTERRUPTED = {"code": "INTERRUPTED", "message": "the job was paused before the
 _CLOSING_ERROR = {"$cond": [{"$gt": ["$run.failures", 0]}, "$last_error", _INTERRUPTED]}
 
 _IS_BETWEEN_RUNS = {"$eq": [{"$ifNull": ["$run", None]}, None]}
+_IS_MANUAL = {"$eq": ["$run.manual", True]}
 _DECIDED_UNTIL = Expression(
     {
         "$cond": [
             _IS_BETWEEN_RUNS,
             {"$subtract": ["$next_run_at", 1]},
-            {"$max": ["$run.scheduled_for", "$decided_until"]},
+            {"$cond": [_IS_MANUAL, "$$NOW", {"$max": ["$run.scheduled_for", "$decided_until"]}]},
         ]
     }
 )
@@ -37,7 +38,7 @@ _DECIDED_UNTIL = Expression(
 _TAKEN_BACK = Expression(
     {
         "$cond": [
-            {"$or": [_IS_BETWEEN_RUNS, _HAS_BEGUN]},
+            {"$or": [_IS_BETWEEN_RUNS, _HAS_BEGUN, _IS_MANUAL]},
             None,
             {
                 "cause": Cause.PAUSED.value,

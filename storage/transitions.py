@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from pymongo import InsertOne, ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from jobs.decisions import Decision
-from jobs.errors import JobgateError
+from jobs.errors import JobgateError, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import Action
 from jobs.promotion import Promotion
@@ -45,6 +46,8 @@ from storage.steering_updates import (
     unchanged_since,
 )
 from storage.updates import Pipeline
+
+logger = logging.getLogger("jobgate.transitions")
 
 _DUPLICATE_KEY: Final = 11000
 
@@ -102,8 +105,10 @@ class JobWriter:
         failed = await self._bulk([progress_write(report) for report in reports])
         return [failed.get(index) for index in range(len(reports))]
 
-    async def promote_many(self, promotions: Sequence[tuple[Job, Promotion]], *, nudged: int) -> list[RunRef]:
-        """Move due jobs on. The first ``nudged`` runs are about to be nudged by the caller: these are answered.
+    async def promote_many(
+        self, promotions: Sequence[tuple[Job, Promotion]], *, nudged: int
+    ) -> tuple[list[RunRef], int]:
+        """Move due jobs on; answer what is to be nudged now, the first ``nudged`` runs, and how many jobs were moved.
 
         Another promoter may have been faster with some of them; the nudge of such a one finds nothing to claim.
         """
@@ -113,8 +118,28 @@ class JobWriter:
             ref = first_nudge(job, promotion.run) if promotion.run and len(refs) < nudged else None
             refs += [ref] if ref else []
             alike.setdefault((promotion, job.revision, ref is not None), []).append(job)
-        await self._bulk([_promotion(jobs, one, nudged=is_nudged) for (one, _, is_nudged), jobs in alike.items()])
-        return refs
+        groups = [(promotion_update(one, nudged=marked), jobs) for (one, _, marked), jobs in alike.items()]
+        return refs, await self._promote_alike(groups)
+
+    async def _promote_alike(self, groups: Sequence[tuple[Pipeline, Sequence[Job]]]) -> int:
+        """Make the same update to all jobs of a group, each of which is moved on, or not, by itself.
+
+        For MongoDB, reading such an update is more work than carrying it out: jobs that come due together share one.
+        """
+        shared = [(update, jobs) for update, jobs in groups if len(jobs) > 1]
+        single = [(update, job) for update, jobs in groups if len(jobs) == 1 for job in jobs]
+        operations = [UpdateMany(_unmoved_together(jobs), update, hint="_id_") for update, jobs in shared]
+        try:
+            failed, moved = await self._bulk_matched(operations)
+        except StoreUnavailable:
+            # The driver does so by itself with updates of one job, not with those of many.
+            failed, moved = await self._bulk_matched(operations)
+        # An update of many ends with the first job that it fails at: what it has not moved is tried one by one.
+        single += [(shared[index][0], job) for index in failed for job in shared[index][1]]
+        failed, moved_singly = await self._bulk_matched([UpdateOne(unmoved(job), update) for update, job in single])
+        for index, error in failed.items():
+            logger.error("job %s cannot be moved on: %s", single[index][1].id, error)
+        return moved + moved_singly
 
     async def expire(self, job: Job, decision: Decision) -> bool:
         """Take the run from a worker whose lease has run out; False when the worker was heard of meanwhile."""
@@ -200,16 +225,9 @@ class JobWriter:
         return {}, result.matched_count
 
 
-def _promotion(jobs: Sequence[Job], promotion: Promotion, *, nudged: bool) -> UpdateOne | UpdateMany:
-    """The same promotion of jobs that are at the same revision; each of them is moved on, or not, by itself.
-
-    For MongoDB, reading such an update is more work than carrying it out: jobs that come due together share one.
-    """
-    update = promotion_update(promotion, nudged=nudged)
-    if len(jobs) == 1:
-        # The driver sends it again when a connection breaks, which it does not do with an update of many.
-        return UpdateOne(unmoved(jobs[0]), update)
-    return UpdateMany({**unmoved(jobs[0]), "_id": {"$in": [job.id for job in jobs]}}, update, hint="_id_")
+def _unmoved_together(jobs: Sequence[Job]) -> Document:
+    """Those of these jobs, all read at the same revision, that are still as they were."""
+    return {**unmoved(jobs[0]), "_id": {"$in": [job.id for job in jobs]}}
 
 
 def _was_written(finish: Finish, tokens: Mapping[str, Document]) -> bool | Exception:

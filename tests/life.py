@@ -84,6 +84,9 @@ class Life:
         if self.status is not JobStatus.RUNNING or run is None:
             return
         decided = decide(self.job, run, outcome or Succeeded(None), now=self.now, draw=0.0)
+        if decided.passed_over is not None:
+            assert run.started_at is not None
+            assert run.started_at < decided.passed_over.first
         if decided.action is Action.RELEASE:
             self.job = replace(self.job, status=decided.status, run=decided.run)
         else:

@@ -42,6 +42,8 @@ class Model:
     """Up to here a pause or a new schedule has left nothing to decide."""
     promised: int = -1
     """What is due up to here is run however late it is."""
+    began_at: int = 0
+    """When the current run began: what had come due by then is late, and did not overlap with it."""
     extra: int = 0
     """The number of the last run that a caller asked for: it is no occurrence."""
     account: Account = field(default_factory=Account)
@@ -60,25 +62,21 @@ class Model:
         return self.status == "scheduled" and self.next_run_at is not None and self.next_run_at <= self.clock.now
 
     def is_claimable(self, number: int, attempt: int) -> bool:
-        run = self.run
-        return self.status == "queued" and run is not None and (run.number, run.attempt) == (number, attempt)
+        return self.status == "queued" and (self._run().number, self._run().attempt) == (number, attempt)
 
     def holds(self, token: str) -> bool:
-        """Whether this is the token of the attempt that is under way."""
         return self.run is not None and self.run.token == token
 
     def is_lost(self) -> bool:
-        lease = self.run.lease_until if self.run else None
-        return lease is not None and lease < self.clock.now
+        return self.run is not None and (self.run.lease_until or self.clock.now) < self.clock.now
 
     # ------------------------------------------------------------------------------------- what the machine does by itself
 
-    def dispatch(self) -> None:
-        assert self.next_run_at is not None
-        if self.next_run_at > self.clock.now:
+    def dispatch(self, due: int) -> None:
+        if due > self.clock.now:
             self._move("dispatch for later")
         else:
-            self._take(self.next_run_at)
+            self._take(due)
             self._move("dispatch now")
 
     def promote(self) -> None:
@@ -102,6 +100,8 @@ class Model:
         run = self._run()
         if self.schedule is not None and not run.begun and run.number != self.extra:
             self.account.run(self.schedule, run.scheduled_for)
+        if not run.begun:
+            self.began_at = self.clock.now
         run.token, run.lease_until, run.begun = token, self.clock.now + lease, run.attempt
         self.execution_count = run.number
         self._move("claim")
@@ -151,8 +151,7 @@ class Model:
     def pause(self) -> None:
         decided = self._decided()
         if self.run is not None and not self.run.begun:
-            decided = self.run.scheduled_for
-            self._take_back(self.run)
+            decided = self._take_back(self.run)
         self.decided_until = decided
         self.pausing, self.next_run_at, self.steered = True, None, self.steered + 1
         if self.status == "running":
@@ -212,6 +211,8 @@ class Model:
         """Up to here, nothing is left to decide about."""
         if self.pausing:
             return self.decided_until
+        if self.run is not None and self.run.number == self.extra:
+            return self.clock.now
         if self.run is not None:
             return max(self.run.scheduled_for, self.decided_until) if self.run.begun else self.run.scheduled_for - 1
         assert self.next_run_at is not None
@@ -219,15 +220,17 @@ class Model:
 
     def _promise(self) -> None:
         """A run that is taken back, by a change that does not concern its time, is run all the same."""
-        if self.run is not None and not self.run.begun:
+        if self.run is not None and self.run.number == self.extra:
+            self.account.until = self.clock.now
+        elif self.run is not None and not self.run.begun:
             self.promised = max(self.promised, self.run.scheduled_for)
 
-    def _take_back(self, run: Run) -> None:
-        assert self.schedule is not None
-        if run.number == self.extra:
-            self.account.tell("paused", run.scheduled_for, run.scheduled_for)
-        else:
-            self.account.pass_over(self.schedule, "paused", run.scheduled_for, run.scheduled_for)
+    def _take_back(self, run: Run) -> int:
+        """Up to where everything is decided then."""
+        if run.number == self.extra or self.schedule is None:
+            return self.clock.now
+        self.account.pass_over(self.schedule, "paused", run.scheduled_for, run.scheduled_for)
+        return run.scheduled_for
 
     def _drop_undecided(self, why: str) -> None:
         schedule = self.schedule
@@ -270,7 +273,7 @@ class Model:
         self.pausing = False
         if schedule is None or is_last:
             self.next_run_at = None
-        elif self.next_run_at is not None and self.next_run_at <= self.clock.now:
+        elif self.next_run_at is not None and self.began_at < self.next_run_at <= self.clock.now:
             self.account.pass_over(schedule, "overlap", self.next_run_at, schedule.latest(self.clock.now))
             self.next_run_at = schedule.after(self.clock.now)
         self._move(what, ended if self.next_run_at is None else "scheduled")

@@ -76,12 +76,8 @@ class Account:
     def pass_over(self, schedule: Schedule, why: str, first: int, last: int) -> None:
         """Nothing, where ``last`` is before ``first``."""
         if first <= last:
-            self.tell(why, first, last)
+            self.passed_over.append((why, (last - first) // PERIOD + 1, first, last))
             self._settle(schedule, first, last)
-
-    def tell(self, why: str, first: int, last: int) -> None:
-        """Of a run that is no occurrence."""
-        self.passed_over.append((why, (last - first) // PERIOD + 1, first, last))
 
     def _settle(self, schedule: Schedule, first: int, last: int) -> None:
         assert first == schedule.after(self.until)

@@ -18,9 +18,9 @@ from arq.connections import ArqRedis
 from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
 from jobs.retention import KEEP_ALL, RetentionPolicy
-from storage.backlogs import Backlogs
 from storage.batches import Batcher
 from storage.bulk import BulkWriter
+from storage.catching_up import CatchingUp
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
 from storage.clock import DatabaseClock
 from storage.heartbeats import LeaseKeeper
@@ -148,8 +148,7 @@ class _Worker:
         self._pruner = self._new_pruner(database)
         operations = Operations(database, self._card.id)
         self._bulk = BulkRunner(operations, BulkWriter(database, operations), self._signals, self._clock)
-        self._backlogs = Backlogs(database)
-        self._loops = self._new_loops(JobReader(database), JobWriter(database))
+        self._loops = self._new_loops(database, JobReader(database), JobWriter(database))
 
     async def start(self) -> None:
         await self._clock.synchronise()
@@ -209,16 +208,17 @@ class _Worker:
         lease = Lease(database, "prune", self._card.id, PRUNE_LEASE)
         return Pruner(Retention(database), config.retention, lease, self._signals, every=config.prune_every)
 
-    def _new_loops(self, jobs: JobReader, writer: JobWriter) -> list[Loop]:
+    def _new_loops(self, database: Database, jobs: JobReader, writer: JobWriter) -> list[Loop]:
         config, signals = self._config, self._signals
+        tasks = [(definition.namespace, definition.task) for definition in self._tasks.definitions()]
         promoter = Promoter(jobs, writer, signals, self._clock, max_outstanding=config.max_outstanding)
-        catch_up = CatchUp(self._backlogs, promoter)
+        catch_up = CatchUp(CatchingUp(database, tasks), promoter)
         sweeper = Sweeper(jobs, writer, signals, lease=config.lease, every=config.sweep_every)
         feeder = Feeder(
             jobs,
             writer,
             signals,
-            [(definition.namespace, definition.task) for definition in self._tasks.definitions()],
+            tasks,
             max_outstanding=config.max_outstanding,
             renudge_after=config.renudge_after,
             every=config.sweep_every,

@@ -36,23 +36,23 @@ class Promoter:
     async def run_once(self) -> float:
         """Promote one batch; answer the seconds until the next job comes due."""
         now, due = await self._jobs.due(_BATCH)
-        if now is not None:
-            await self.promote(due, now)
-        if len(due) == _BATCH:
+        moved = 0 if now is None else await self.promote(due, now)
+        if moved and len(due) == _BATCH:
             return 0.0
-        return (await self._pause(after_nothing=not due)).total_seconds()
+        return (await self._pause(after_nothing=not moved)).total_seconds()
 
-    async def promote(self, due: Sequence[Job], now: datetime) -> None:
-        """Move jobs on that were found due at ``now``."""
+    async def promote(self, due: Sequence[Job], now: datetime) -> int:
+        """Move jobs on that were found due at ``now``; answer how many were, by this."""
         promotions = [(job, one) for job in due if (one := await self._promotion(job, now)) is not None]
         room = max(0, self._max_outstanding - self._signals.outstanding)
-        nudges = await self._writer.promote_many(promotions, nudged=room)
+        nudges, moved = await self._writer.promote_many(promotions, nudged=room)
         self._signals.nudge(nudges)
         self._signals.wake(Topic.OUTBOX)
         if any(promotion.paced for _, promotion in promotions):
             self._signals.wake(Topic.MISSED)
         if len(nudges) < len(promotions):
             self._signals.wake(Topic.BACKLOG)
+        return moved
 
     async def _promotion(self, job: Job, now: datetime) -> Promotion | None:
         try:

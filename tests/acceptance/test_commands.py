@@ -55,7 +55,7 @@ async def test_doctor_finds_nothing_wrong_with_a_running_installation(
 async def test_doctor_tells_what_is_missing(
     servers: Servers, database: Database, database_name: str, redis_url: str
 ) -> None:
-    await database["jobs"].drop_index("due")
+    await database["jobs"].drop_index("due_unpaced")
     await offer(database, "demo.echo")
     await database["jobs"].insert_one({"_id": "job_1", "status": "queued", "outbox": []})
     away = "redis://127.0.0.1:1"

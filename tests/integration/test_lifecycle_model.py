@@ -171,7 +171,7 @@ class Lives(RuleBasedStateMachine):
         job = make_job(job_id=job_id, now=now, schedule=spec, retries=retries, retry=RETRY)
         assert self.run(self.writer.insert_many([NewJob(job, "ann", nudged=False)])) == [None]
         model = Model(self.world.clock, job_id, retries, schedule, next_run_at=due)
-        model.dispatch()
+        model.dispatch(due)
         self.world.models[job_id] = model
         self._check()
 

@@ -182,7 +182,7 @@ async def test_a_retry_is_claimed_as_the_next_attempt_of_the_same_run(store: Sto
     await store.finish(job, run, Failed(OOPS))
     waiting = await store.get()
     assert waiting.next_run_at is not None
-    [ref] = await store.writer.promote_many([(waiting, promote(waiting, waiting.next_run_at))], nudged=1)
+    [ref], _ = await store.writer.promote_many([(waiting, promote(waiting, waiting.next_run_at))], nudged=1)
     again = await store.claim(ref, "t2")
     assert again is not None
     assert again.run is not None
@@ -200,7 +200,7 @@ async def test_failure_clears_the_result_of_the_run_before(store: Store) -> None
     waiting = await store.get()
     assert waiting.status is JobStatus.SCHEDULED
     assert waiting.next_run_at is not None
-    [ref] = await store.writer.promote_many([(waiting, promote(waiting, waiting.next_run_at))], nudged=1)
+    [ref], _ = await store.writer.promote_many([(waiting, promote(waiting, waiting.next_run_at))], nudged=1)
     again = await store.claim(ref, "t2")
     assert again is not None
     assert again.run is not None
@@ -359,7 +359,8 @@ async def test_jobs_promoted_alike_are_moved_on_each_by_itself(store: Store) -> 
     at = store.clock.now() + timedelta(seconds=30)
     jobs = [await store.dispatch(f"job_{number}", schedule=ScheduleSpec(start_at=at)) for number in (1, 2, 3, 4)]
     await store.writer.cancel("job_2", actor=None, reason=None)
-    refs = await store.writer.promote_many([(job, promote(job, at)) for job in jobs], nudged=3)
+    refs, moved = await store.writer.promote_many([(job, promote(job, at)) for job in jobs], nudged=3)
+    assert moved == 3
     assert [ref.job_id for ref in refs] == ["job_1", "job_2", "job_3"]
     after = [await store.get(job.id) for job in jobs]
     assert [job.status for job in after] == [JobStatus.QUEUED, JobStatus.CANCELLED, JobStatus.QUEUED, JobStatus.QUEUED]

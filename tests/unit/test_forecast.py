@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.forecast import upcoming_runs
+from jobs.forecast import first_runs, upcoming_runs
 from jobs.job import Job, Note
 from jobs.lifecycle import JobStatus
 from jobs.recurrence import Cron, MissedRuns, Overlap
@@ -14,6 +14,7 @@ from jobs.schedule import ScheduleSpec
 from tests.factories import NOW, SECOND, every, make_job, make_running
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def minutely(**schedule: Any) -> Job:
@@ -70,19 +71,36 @@ def test_of_missed_runs_those_are_foreseen_that_the_policy_runs() -> None:
     assert upcoming_runs(every_one, 6, now) == [NOW + number * MINUTE for number in (1, 2, 3, 4, 5, 6)]
 
 
-def test_a_backlog_is_foreseen_and_what_came_due_behind_it_is_not() -> None:
+def test_a_backlog_is_foreseen_and_what_came_due_behind_it_meanwhile() -> None:
     now = NOW + 9 * MINUTE + 10 * SECOND
-    until = NOW + 3 * MINUTE
-    waiting = replace(minutely(missed=MissedRuns.RUN_ALL), catch_up_until=until, paced=True)
-    foreseen = [NOW + number * MINUTE for number in (1, 2, 3, 10, 11)]
-    assert upcoming_runs(waiting, 5, now) == foreseen
+    waiting = replace(minutely(missed=MissedRuns.RUN_ALL), catch_up_until=NOW + 3 * MINUTE, paced=True)
+    foreseen = [NOW + number * MINUTE for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)]
+    assert upcoming_runs(waiting, 11, now) == foreseen
     running, _ = make_running(waiting)
-    assert upcoming_runs(running, 4, now) == foreseen[1:]
+    assert upcoming_runs(running, 3, now) == foreseen[:3]
+
+
+def test_what_comes_due_during_a_run_of_a_backlog_is_not_foreseen() -> None:
+    running, _ = make_running(minutely(missed=MissedRuns.RUN_ALL, end_date=NOW + HOUR), now=NOW + MINUTE)
+    running = replace(running, next_run_at=NOW + 2 * MINUTE)
+    assert upcoming_runs(running, 2, NOW + 9 * MINUTE + SECOND) == [NOW + 10 * MINUTE, NOW + 11 * MINUTE]
 
 
 def test_what_is_queued_behind_a_run_is_foreseen() -> None:
     running, _ = make_running(minutely(overlap=Overlap.QUEUE_ONE))
     assert upcoming_runs(running, 2, NOW + 5 * MINUTE + SECOND) == [NOW + 5 * MINUTE, NOW + 6 * MINUTE]
+
+
+def test_what_is_merely_late_is_foreseen_one_by_one() -> None:
+    seconds = make_job(schedule=every(10, start_at=NOW + 10 * SECOND, overlap=Overlap.QUEUE_ONE))
+    foreseen = [NOW + number * SECOND for number in (10, 20, 30, 40, 50, 60)]
+    assert upcoming_runs(seconds, 6, NOW + 45 * SECOND) == foreseen
+
+
+def test_the_first_runs_of_a_new_job_end_with_its_limit() -> None:
+    recurrence = minutely(limit=2).recurrence
+    assert recurrence is not None
+    assert first_runs(recurrence, NOW + MINUTE, 5) == [NOW + MINUTE, NOW + 2 * MINUTE]
 
 
 def test_nothing_is_foreseen_by_a_schedule_that_nobody_understands_any_more() -> None:

@@ -21,10 +21,21 @@ def due(recurrence: Recurrence, due_at: datetime, now: datetime, taken: int = 0,
 
 
 def after_run(
-    recurrence: Recurrence, scheduled_for: datetime, now: datetime, taken: int = 1, until: datetime | None = None
+    recurrence: Recurrence,
+    scheduled_for: datetime,
+    now: datetime,
+    taken: int = 1,
+    until: datetime | None = None,
+    started_at: datetime | None = None,
 ) -> AfterRun:
-    behind = next_after(recurrence, scheduled_for)
-    return decide_after_run(recurrence, candidate=behind, now=now, executions_taken=taken, catch_up_until=until)
+    return decide_after_run(
+        recurrence,
+        candidate=next_after(recurrence, scheduled_for),
+        started_at=started_at or scheduled_for,
+        now=now,
+        executions_taken=taken,
+        catch_up_until=until,
+    )
 
 
 def missed(count: int, first: datetime, last: datetime) -> PassedOver:
@@ -211,6 +222,24 @@ class TestAfterRun:
             hours(3), overlapped(2, hours(1), hours(2)), None
         )
         assert after_run(HOURLY, NOON, NOON + MINUTE, 1, until) == AfterRun(hours(1), None, None)
+
+    @pytest.mark.parametrize("overlap", Overlap)
+    def test_what_came_due_before_the_run_began_did_not_overlap_with_it(self, overlap: Overlap) -> None:
+        recurrence, now = replace(HOURLY, overlap=overlap), NOON + 150 * MINUTE
+
+        for started_at in (hours(1), hours(2)):
+            assert after_run(recurrence, NOON, now, started_at=started_at) == AfterRun(hours(1), None, None)
+        in_time = after_run(recurrence, NOON, now, started_at=hours(1) - SECOND)
+        assert in_time.passed_over is not None or in_time.catch_up_until is not None
+
+    def test_behind_a_backlog_what_came_due_meanwhile_is_missed_again(self) -> None:
+        recurrence = replace(HOURLY, missed=MissedRuns.RUN_ALL)
+        until, began, now = NOON + 90 * MINUTE, NOON + DAY, NOON + DAY + MINUTE
+
+        after = after_run(recurrence, hours(1), now, 2, until, started_at=began)
+
+        assert after == AfterRun(hours(2), None, None)
+        assert due(recurrence, hours(2), now, 2) == Due(None, None, hours(2), now, paced=True)
 
     @pytest.mark.parametrize("overlap", Overlap)
     def test_after_the_last_permitted_run_comes_nothing(self, overlap: Overlap) -> None:

@@ -94,6 +94,23 @@ def test_an_occurrence_that_a_faster_clock_has_taken_is_not_found_again() -> Non
     assert recheck(planned(DUE + HOUR, updated_at=DUE + HOUR), early) is None
 
 
+def test_one_run_a_day_stays_one_run_on_the_day_of_the_change() -> None:
+    # Nine o'clock has passed by today's rules, and nothing ran: it is run as it was promised.
+    assert recheck(planned(DUE + HOUR), DUE + HOUR / 2) is None
+    # By the other rules it ran an hour ago: it is not run again at nine.
+    ran = planned(DUE + 23 * HOUR, updated_at=DUE - HOUR)
+    assert moved_to(ran, DUE - HOUR / 2) == DUE + 24 * HOUR
+
+
+def test_an_instant_that_other_rules_have_left_out_is_found() -> None:
+    assert moved_to(planned(DUE + 24 * HOUR)) == DUE
+
+
+def test_beside_a_start_and_an_end_the_nearest_instant_is_within() -> None:
+    assert moved_to(planned(DUE + 2 * HOUR, schedule=replace(NINE, start_at=DUE + HOUR))) == DUE + 24 * HOUR
+    assert moved_to(planned(DUE + 20 * HOUR, schedule=replace(NINE, end_date=DUE + 21 * HOUR))) == DUE
+
+
 def test_a_start_that_is_still_to_come_is_kept_to() -> None:
     start = NOW + 30 * HOUR
     assert moved_to(planned(schedule=replace(NINE, start_at=start))) == DUE + 48 * HOUR

@@ -89,9 +89,14 @@ def test_a_life_of_a_job_never_moves_backwards_nor_exceeds_its_bounds(
         if decided.scheduled_for is not None:
             assert last is None or decided.scheduled_for > last
             assert recurrence.end_date is None or decided.scheduled_for <= recurrence.end_date
-            taken, last, now = taken + 1, decided.scheduled_for, now + length * MINUTE
+            taken, last, began, now = taken + 1, decided.scheduled_for, now, now + length * MINUTE
             ended = decide_after_run(
-                recurrence, candidate=due_at, now=now, executions_taken=taken, catch_up_until=until
+                recurrence,
+                candidate=due_at,
+                started_at=began,
+                now=now,
+                executions_taken=taken,
+                catch_up_until=until,
             )
             assert ended.next_run_at is None or ended.next_run_at > last
             assert recurrence.max_executions is None or taken <= recurrence.max_executions

@@ -86,7 +86,7 @@ def failed(job: Job, **more: Any) -> Job:
 def test_a_retry_without_a_delay_is_queued_as_a_run_of_its_own() -> None:
     change = retry(failed(make_job(), retry_count=3), 0, LATER)
     assert (change.status, change.next_run_at) == (JobStatus.QUEUED, None)
-    assert change.run == Run(number=2, attempt=1, failures=0, expiries=0, scheduled_for=LATER)
+    assert change.run == Run(number=2, attempt=1, failures=0, expiries=0, scheduled_for=LATER, manual=True)
     assert change.retry_count == 4
     assert change.events == (EventType.JOB_SCHEDULED, EventType.JOB_QUEUED)
 

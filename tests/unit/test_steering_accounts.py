@@ -15,6 +15,7 @@ from jobs.promotion import next_occurrence, promote
 from jobs.recurrence import Cron
 from jobs.schedule import ScheduleSpec
 from jobs.steering import Change, reschedule, resume
+from jobs.times import MILLISECOND
 from tests.factories import NOW, SECOND, every, make_job, make_running
 
 MINUTE = timedelta(minutes=1)
@@ -107,8 +108,32 @@ def dropped(count: int, first: int, last: int) -> PassedOver:
 )
 def test_another_schedule_drops_what_had_come_due(job: Job, told: PassedOver | None) -> None:
     change = changed(job, OTHER, at=10)
-    assert (change.passed_over, change.decided_until) == (told, minutes(10) + SECOND)
+    assert (change.passed_over, change.decided_until) == (told, minutes(10) + SECOND - MILLISECOND)
     assert (change.catch_up_until, change.paced) == (None, False)
+
+
+def test_what_comes_due_at_the_instant_of_the_change_is_the_new_schedule_s() -> None:
+    change = reschedule(minutely(), ScheduleSpec(start_at=minutes(5)), minutes(5), ("schedule",))
+    assert (change.passed_over, change.next_run_at) == (dropped(4, 1, 4), minutes(5))
+    hourly = replace(running(), status=JobStatus.RUNNING)
+    anchored_now = reschedule(hourly, ScheduleSpec(every_ms=3_600_000, start_at=minutes(5)), minutes(5), ("schedule",))
+    assert anchored_now.next_run_at == minutes(5)
+    assert hourly.run is not None
+    then = replace(hourly, recurrence=anchored_now.recurrence, decided_until=anchored_now.decided_until)
+    assert then.run is not None
+    assert next_occurrence(then, then.run) == minutes(5)
+
+
+def test_a_run_that_a_caller_asked_for_is_no_occurrence() -> None:
+    asked_for = replace(queued(manual=True, scheduled_for=minutes(9)), recurrence=minutely().recurrence)
+    change = changed(asked_for, OTHER, at=10)
+    assert (change.passed_over, change.run) == (None, None)
+    assert changed(asked_for, LIMIT, at=10).next_run_at == minutes(11)
+
+
+def test_an_instant_off_the_grid_that_was_promised_is_kept() -> None:
+    off_grid = minutes(1) + SECOND
+    assert changed(minutely(next_run_at=off_grid), LIMIT, at=10).next_run_at == off_grid
 
 
 def test_what_the_limit_left_out_is_not_dropped() -> None:
@@ -159,5 +184,5 @@ def test_a_schedule_that_is_changed_during_a_pause_tells_what_came_due_by_the_ol
     job: Job, spec: ScheduleSpec
 ) -> None:
     change = changed(job, spec, at=10)
-    assert (change.passed_over, change.decided_until) == (rested(9, 2, 10), minutes(10) + SECOND)
+    assert (change.passed_over, change.decided_until) == (rested(9, 2, 10), minutes(10) + SECOND - MILLISECOND)
     assert change.next_run_at is None

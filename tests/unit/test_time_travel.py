@@ -146,6 +146,8 @@ def test_every_occurrence_is_run_or_told_of_exactly_once(
         life.end(outcome)
 
     assert life.accounted == grid(START, MINUTE, len(life.accounted))
+    if life.goes_on and life.job.run is None:
+        assert life.job.next_run_at == START + len(life.accounted) * MINUTE
 
 
 SLOW = 150 * MINUTE
