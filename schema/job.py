@@ -180,7 +180,7 @@ class JobEvent:
     product: str = strawberry.field(description="Its product.")
     env: str = strawberry.field(description="Its environment.")
     scheduled_at: datetime = strawberry.field(
-        description="When the run that this speaks of is or was due: the current run by then, else the next, else the last."
+        description="The job's scheduledAt by then: when its current run was due, or between two runs when its next one is."
     )
     execution_count: int = strawberry.field(description="Runs begun by then.")
     error: str | None = strawberry.field(description="The error that the job had by then.")

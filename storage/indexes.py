@@ -136,15 +136,15 @@ async def _redefine(collection: Collection, indexes: Sequence[IndexModel]) -> No
             if error.code not in _DEFINED_OTHERWISE:
                 raise
             for name in await _in_the_way(collection, index):
-                await _drop(collection, name)
+                await drop_if_there(collection, name)
             await collection.create_indexes([index])
 
 
-async def _drop(collection: Collection, name: str) -> None:
+async def drop_if_there(collection: Collection, name: str) -> None:
+    """Drop the index of this name, unless another process, which starts as well, was faster."""
     try:
         await collection.drop_index(name)
     except OperationFailure as error:
-        # Another process, which starts as well, was faster.
         if error.code != _INDEX_NOT_FOUND:
             raise
 

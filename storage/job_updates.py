@@ -195,7 +195,7 @@ def _promoted_run(promotion: Promotion, *, nudged: bool) -> dict[str, object]:
     values: dict[str, object] = {"run": Expression({"$mergeObjects": [run, mark]})}
     values["scheduled_at"] = promotion.run.scheduled_for
     if promotion.resets_retries:
-        values |= {"retry_count": 0, "decided_until": None}
+        values["retry_count"] = 0
     return values
 
 

@@ -108,7 +108,7 @@ class JobWriter:
     async def promote_many(
         self, promotions: Sequence[tuple[Job, Promotion]], *, nudged: int
     ) -> tuple[list[RunRef], int]:
-        """Move due jobs on; answer what is to be nudged now, the first ``nudged`` runs, and how many jobs were moved.
+        """Move due jobs on; answer what is to be nudged now, the first ``nudged`` runs, and how many jobs moved at least.
 
         Another promoter may have been faster with some of them; the nudge of such a one finds nothing to claim.
         """

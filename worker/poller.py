@@ -38,7 +38,7 @@ _LOOK_WITHIN: Final = timedelta(seconds=60)
 class _NudgeTaker(Worker):
     """arq's Worker, for nudges that are done with once they were looked at, while the runs that they began go on.
 
-    It looks as soon as it hears that there are any; arq's own polling finds those that it did not hear of.
+    It looks as soon as it hears that there are any, and every now and then for those that it did not hear of.
 
     So it has to count those runs in when it asks itself how many nudges it may take. It must not hold a nudge for as long
     as the run: what lies in the queue would then no longer tell how much is waiting, and what a killed worker held would

@@ -42,7 +42,7 @@ class Promoter:
         return (await self._pause(after_nothing=not moved)).total_seconds()
 
     async def promote(self, due: Sequence[Job], now: datetime) -> int:
-        """Move jobs on that were found due at ``now``; answer how many were, by this."""
+        """Move jobs on that were found due at ``now``; answer how many were at least."""
         promotions = [(job, one) for job in due if (one := await self._promotion(job, now)) is not None]
         room = max(0, self._max_outstanding - self._signals.outstanding)
         nudges, moved = await self._writer.promote_many(promotions, nudged=room)

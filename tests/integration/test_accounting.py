@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.devstack import Servers
+from jobs.dispatch import RetrySpec
 from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.job import Job
@@ -22,6 +23,7 @@ from storage.client import Database
 from tests.factories import every
 from tests.installation import Installation, installed, offer
 from worker.context import TaskContext
+from worker.tasks import TaskError
 
 MINUTE = timedelta(minutes=1)
 LONG = timedelta(seconds=15)
@@ -60,12 +62,20 @@ class Crowd:
             await self.entered.wait_for(lambda: self.inside == Counter(numbers))
 
 
-async def overdue(installation: Installation, database: Database, product: str, count: int) -> list[Job]:
-    """Jobs that were to run every minute, and that nobody has looked after for three."""
+async def overdue(
+    installation: Installation,
+    database: Database,
+    product: str,
+    count: int,
+    task: str = "demo.wait",
+    missed: int = MISSED_RUNS,
+    **changes: Any,
+) -> list[Job]:
+    """Jobs that were to run every minute, and that nobody has looked after for some."""
     far = installation.services.clock.now() + timedelta(days=1)
     schedule = every(60, start_at=far, missed=MissedRuns.RUN_ALL)
-    jobs = [await installation.dispatch("demo.wait", product=product, schedule=schedule) for _ in range(count)]
-    oldest = truncate(installation.services.clock.now() - (MISSED_RUNS - 1) * MINUTE - timedelta(seconds=5))
+    jobs = [await installation.dispatch(task, product=product, schedule=schedule, **changes) for _ in range(count)]
+    oldest = truncate(installation.services.clock.now() - (missed - 1) * MINUTE - timedelta(seconds=5))
     changes = {
         "next_run_at": oldest,
         "scheduled_at": oldest,
@@ -94,6 +104,54 @@ async def test_a_backlog_goes_at_a_pace_and_leaves_the_workers_to_others(
         runs = [run.scheduled_for for run in await installation.runs(job)][::-1]
         assert runs == [runs[0] + number * MINUTE for number in range(MISSED_RUNS)]
     assert crowd.most == Counter(late=CATCH_UP_AT_ONCE, later=3, fresh=1)
+
+
+async def test_a_backlog_goes_on_as_soon_as_a_run_of_it_has_ended(
+    installation: Installation, database: Database
+) -> None:
+    crowd = Crowd()
+    crowd.open.set()
+    # Were each to wait for the next look around, which is a second away, that would be longer than the test waits.
+    many = 40
+    [job] = await overdue(installation, database, "late", 1, missed=many)
+
+    await installation.worker({"demo.wait": crowd}, lease=LONG)
+
+    await installation.until(job, EventType.JOB_COMPLETED, times=many)
+
+
+async def test_what_nobody_can_run_is_in_nobody_s_way(installation: Installation, database: Database) -> None:
+    crowd = Crowd()
+    crowd.open.set()
+    orphans = await overdue(installation, database, "late", CATCH_UP_AT_ONCE + 5)
+    jobs = await overdue(installation, database, "late", 3, "demo.echo")
+
+    await installation.worker({"demo.echo": crowd}, lease=LONG)
+
+    for job in jobs:
+        await installation.until(job, EventType.JOB_COMPLETED, times=MISSED_RUNS)
+    assert {(await installation.job(job)).status for job in orphans} == {JobStatus.SCHEDULED}
+
+
+async def test_retries_within_a_backlog_keep_its_pace(installation: Installation, database: Database) -> None:
+    crowd = Crowd()
+
+    async def fail_first(context: TaskContext, value: Any) -> None:
+        if context.attempt == 1:
+            raise TaskError("AGAIN", "the first attempt never succeeds")
+        await crowd(context, value)
+
+    soon = RetrySpec(initial_delay_ms=100, max_delay_ms=100)
+    jobs = await overdue(installation, database, "late", CATCH_UP_AT_ONCE + 5, retries=1, retry=soon)
+    await installation.worker({"demo.wait": fail_first}, concurrency=100, lease=LONG)
+
+    for job in jobs:
+        await installation.until(job, EventType.JOB_RETRYING)
+    await crowd.fill(late=CATCH_UP_AT_ONCE)
+    crowd.open.set()
+    for job in jobs:
+        await installation.until(job, EventType.JOB_COMPLETED, times=MISSED_RUNS)
+    assert crowd.most == Counter(late=CATCH_UP_AT_ONCE)
 
 
 async def test_two_schedulers_race_for_every_occurrence(installation: Installation) -> None:

@@ -1,19 +1,23 @@
 """No query of the product scans a collection: each is explained, with enough jobs that the planner has a choice."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, OrderField, PageRequest, job_cursor
+from storage.catching_up import CatchingUp
 from storage.client import Database
 from storage.documents import job_to_document
 from storage.events import EventLog
 from storage.executions import ExecutionReader
+from storage.indexes import create_indexes, drop_if_there
 from storage.jobs import JobReader
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
@@ -42,6 +46,12 @@ class Explained:
     async def plans(self, collection: str = "jobs") -> list[dict[str, Any]]:
         cursor = self.database["system.profile"].find({"ns": f"{self.database.name}.{collection}"})
         return [entry async for entry in cursor]
+
+    async def change(self, wanted: dict[str, Any], values: dict[str, Any]) -> None:
+        """What is not to be explained."""
+        await self.database.command("profile", 0)
+        await self.database["jobs"].update_many(wanted, {"$set": values})
+        await self.database.command("profile", 2)
 
     async def check(self, *, most: int, collection: str = "jobs") -> None:
         plans = await self.plans(collection)
@@ -201,6 +211,18 @@ async def test_a_list_of_one_product_reads_its_page_only(explained: Explained) -
     await explained.check(most=21)
 
 
+async def test_catching_up_reads_what_it_takes_up_and_little_else(explained: Explained) -> None:
+    tasks = [(f"namespace_{number}", f"task_{number}") for number in range(30)]
+    catching_up = CatchingUp(explained.database, tasks)
+    await explained.change({"status": "scheduled"}, {"paced": True})
+    await explained.change({"status": "queued"}, {"run.paced": True})
+    _, jobs = await catching_up.next_behind("product_1", 10)
+    assert {job.product for job in jobs} == {"product_10"}
+    assert [job.next_run_at for job in jobs] == sorted(job.next_run_at for job in jobs if job.next_run_at)
+    assert await catching_up.under_way("product_10", 5) == 5
+    await explained.check(most=10 + 30)
+
+
 async def test_the_loops_read_what_they_move_and_little_else(explained: Explained) -> None:
     writer = JobWriter(explained.database)
     await explained.jobs.due(10)
@@ -262,3 +284,15 @@ async def test_the_log_and_the_histories_are_read_by_index(database: Database) -
         # A lookup is accounted for where it begins: two jobs, and three documents that belong to each.
         await explained.check(most=most, collection=collection)
     await database.command("profile", 0)
+
+
+async def test_an_index_that_another_process_has_just_replaced_is_no_fault(database: Database) -> None:
+    jobs = database["jobs"]
+    await jobs.drop_index("leases")
+    await jobs.create_index([("run.lease_until", -1)], name="leases")
+    await asyncio.gather(*(create_indexes(database) for _ in range(4)))
+    assert dict((await jobs.index_information())["leases"]["key"]) == {"run.lease_until": 1}
+    await drop_if_there(jobs, "leases")
+    await drop_if_there(jobs, "leases")
+    with pytest.raises(OperationFailure):
+        await drop_if_there(jobs, "_id_")

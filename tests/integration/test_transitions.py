@@ -368,6 +368,25 @@ async def test_jobs_promoted_alike_are_moved_on_each_by_itself(store: Store) -> 
     assert [job.revision - before.revision for job, before in zip(after, jobs, strict=True)] == [1, 1, 1, 1]
 
 
+async def test_a_job_that_cannot_be_moved_holds_up_none_of_its_like(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.clock.synchronise()
+    at = store.clock.now() + timedelta(seconds=30)
+    jobs = [await store.dispatch(f"job_{number}", schedule=ScheduleSpec(start_at=at)) for number in (1, 2, 3, 4)]
+    await store.raw["jobs"].update_one({"_id": "job_2"}, {"$set": {"outbox": "broken"}})
+    _, moved = await store.writer.promote_many([(job, promote(job, at)) for job in jobs], nudged=0)
+    stored = {one["_id"]: one["status"] async for one in store.raw["jobs"].find()}
+    assert [stored[job.id] for job in jobs] == [
+        JobStatus.QUEUED,
+        JobStatus.SCHEDULED,
+        JobStatus.QUEUED,
+        JobStatus.QUEUED,
+    ]
+    assert moved > 0
+    assert "job job_2 cannot be moved on" in caplog.text
+
+
 async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just_nudged(store: Store) -> None:
     for number, priority in ((1, 0), (2, 5), (3, 0), (4, 5)):
         await store.dispatch(f"job_{number}", priority=priority)
