@@ -18,11 +18,13 @@ from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.occurrences import CATCH_UP_AT_ONCE
 from jobs.recurrence import MissedRuns, Overlap
+from jobs.schedule import ScheduleSpec
 from jobs.times import truncate
 from storage.client import Database
 from tests.factories import every
 from tests.installation import Installation, installed, offer
 from worker.context import TaskContext
+from worker.promoter import Promoter
 from worker.tasks import TaskError
 
 MINUTE = timedelta(minutes=1)
@@ -152,6 +154,19 @@ async def test_retries_within_a_backlog_keep_its_pace(installation: Installation
     for job in jobs:
         await installation.until(job, EventType.JOB_COMPLETED, times=MISSED_RUNS)
     assert crowd.most == Counter(late=CATCH_UP_AT_ONCE)
+
+
+async def test_jobs_that_cannot_be_moved_on_are_looked_at_again_and_not_at_once(
+    installation: Installation, database: Database
+) -> None:
+    services = installation.services
+    soon = services.clock.now() + timedelta(hours=1)
+    for _ in range(200):
+        await installation.dispatch(schedule=ScheduleSpec(start_at=soon))
+    due = {"next_run_at": services.clock.now() - timedelta(seconds=30), "outbox": "broken"}
+    await database["jobs"].update_many({}, {"$set": due})
+    promoter = Promoter(services.jobs, services.writer, services.signals, services.clock, max_outstanding=10)
+    assert await promoter.run_once() >= 0.2
 
 
 async def test_two_schedulers_race_for_every_occurrence(installation: Installation) -> None:

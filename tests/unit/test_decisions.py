@@ -12,7 +12,7 @@ from jobs.decisions import Decision, Failed, LeaseExpired, Outcome, Released, Su
 from jobs.dispatch import RetrySpec
 from jobs.job import JobError, Note
 from jobs.lifecycle import RULES, Action, JobStatus
-from jobs.recurrence import Every, Overlap
+from jobs.recurrence import Every, MissedRuns, Overlap
 from jobs.schedule import ScheduleSpec
 from tests.factories import NOW, SECOND, every, make_job, make_running
 
@@ -113,6 +113,14 @@ def test_occurrences_that_came_due_during_the_run(overlap: Overlap, next_run: in
     decision = decision_for(Succeeded(1), after=95, schedule=every(30, overlap=overlap))
     assert decision.next_run_at == NOW + next_run * SECOND
     assert str(decision.passed_over) == told
+
+
+def test_what_follows_within_a_backlog_keeps_the_pace() -> None:
+    schedule = every(30, start_at=NOW, missed=MissedRuns.RUN_ALL)
+    waiting = replace(make_job(schedule=schedule), catch_up_until=NOW + 90 * SECOND)
+    running, run = make_running(waiting, now=NOW + 100 * SECOND, paced=True)
+    ended = decide(running, run, Succeeded(1), now=NOW + 101 * SECOND, draw=0.5)
+    assert (ended.next_run_at, ended.catch_up_until, ended.paced) == (NOW + 30 * SECOND, NOW + 90 * SECOND, True)
 
 
 def test_one_occurrence_is_told_of_in_the_singular() -> None:

@@ -86,6 +86,12 @@ def test_what_comes_due_during_a_run_of_a_backlog_is_not_foreseen() -> None:
     assert upcoming_runs(running, 2, NOW + 9 * MINUTE + SECOND) == [NOW + 10 * MINUTE, NOW + 11 * MINUTE]
 
 
+def test_the_instant_of_a_retry_is_no_run_of_its_own() -> None:
+    running, run = make_running(minutely(), now=NOW + MINUTE)
+    waiting = replace(running, status=JobStatus.SCHEDULED, run=replace(run, token=None), next_run_at=NOW + 90 * SECOND)
+    assert upcoming_runs(waiting, 2, NOW + 70 * SECOND) == [NOW + 2 * MINUTE, NOW + 3 * MINUTE]
+
+
 def test_what_is_queued_behind_a_run_is_foreseen() -> None:
     running, _ = make_running(minutely(overlap=Overlap.QUEUE_ONE))
     assert upcoming_runs(running, 2, NOW + 5 * MINUTE + SECOND) == [NOW + 5 * MINUTE, NOW + 6 * MINUTE]
