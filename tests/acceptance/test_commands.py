@@ -68,7 +68,7 @@ async def test_doctor_tells_what_is_missing(
     assert found["Redis"] == ("FAIL", "Redis is unavailable: ConnectionError")
     assert found["indexes"] == (
         "FAIL",
-        "missing: jobs.due; a gateway or a worker creates them at its start",
+        "missing: jobs.due_unpaced; a gateway or a worker creates them at its start",
     )
     assert found["workers"] == ("FAIL", "0 alive, 1 jobs queued")
     assert found["relay"] == ("ok", "every event is in the log")
