@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Final
+from contextlib import asynccontextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO, Final
 
 from gateway.devstack import bound_exec
 
@@ -18,13 +19,25 @@ _RESTART_AFTER: Final = 1.0
 
 
 class Child:
-    """``python -m gateway …`` as a process of its own. It ends when this process ends, however that happens."""
+    """``python -m gateway …`` as a process of its own. It ends when this process ends, however that happens.
+
+    ``log``: a file that takes what it says, instead of where we say things ourselves.
+    """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], stop_seconds: float = 30
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        stop_seconds: float = 30,
+        *,
+        module: str = "gateway",
+        log: Path | None = None,
     ) -> None:
         self.name = name
         self._stop_seconds = stop_seconds
+        self._module = module
+        self._log = log
         self._arguments = list(arguments)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
@@ -39,18 +52,24 @@ class Child:
         """Start it; True once it says that it is ready, False when it ended before."""
         reading, writing = os.pipe()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", bound_exec.__file__, str(os.getpid())),
-                *(sys.executable, "-m", "gateway", *self._arguments, "--ready-fd", str(writing)),
-                env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(writing,),
-                # Ctrl-C in the terminal is for the parent, which ends its children in order.
-                start_new_session=True,
-            )
+            with nullcontext() if self._log is None else self._log.open("ab") as log:
+                self._process = await self._spawn(writing, log)
         finally:
             os.close(writing)
         return await _said_ready(reading)
+
+    async def _spawn(self, writing: int, log: IO[bytes] | None) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", bound_exec.__file__, str(os.getpid())),
+            *(sys.executable, "-m", self._module, *self._arguments, "--ready-fd", str(writing)),
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            # Ctrl-C in the terminal is for the parent, which ends its children in order.
+            start_new_session=True,
+        )
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until it is stopped."""
@@ -58,11 +77,15 @@ class Child:
             status = await self._process.wait()
             if self._is_stopping():
                 return
-            logger.error("the %s ended with status %s; starting it again", self.name, status)
+            self.on_end(status)
             await asyncio.sleep(_RESTART_AFTER)
             if self._is_stopping():
                 return
             await self.start()
+
+    def on_end(self, status: int) -> None:
+        """It has ended without having been told to, and is about to be started again."""
+        logger.error("the %s ended with status %s; starting it again", self.name, status)
 
     def _is_stopping(self) -> bool:
         return self._stopping

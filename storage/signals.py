@@ -113,7 +113,7 @@ class Signals:
         now_ms = int(time.time() * 1000)
         async with self._redis.pipeline(transaction=False) as pipe:
             for ref in nudges:
-                name = f"{ref.job_id}:{ref.number}:{ref.attempt}:{ref.nudge}"
+                name = nudge_name(ref)
                 arguments = (ref.job_id, ref.number, ref.attempt, ref.nudge, ref.handler)
                 payload = serialize_job(RUN_FUNCTION, arguments, {}, None, now_ms, serializer=pack)
                 pipe.psetex(job_key_prefix + name, _NUDGE_LIFE_MS, payload)
@@ -123,3 +123,8 @@ class Signals:
                 pipe.publish(channel_name(self._database, topic), b"")
             pipe.zcard(self._queue)
             *_, self.outstanding = await pipe.execute()
+
+
+def nudge_name(ref: RunRef) -> str:
+    """arq's id of a nudge, of which there is never another: what a killed worker left of one is in no other's way."""
+    return f"{ref.job_id}:{ref.number}:{ref.attempt}:{ref.nudge}"

@@ -146,6 +146,11 @@ class Executor:
 
     async def _run(self, definition: TaskDefinition, attempt: Attempt) -> Outcome | None:
         """What the handler did, or None when that is no longer ours to say."""
+        if time.monotonic() > attempt.held_until:
+            # This process stood still since it made the claim: another one may have the run by now.
+            attempt.stop(CancelReason.LEASE_LOST)
+        if attempt.stop_reason is not None:
+            return _outcome_of_stop(attempt.stop_reason, None, obeyed=True)
         context = self._context(attempt)
         began = time.monotonic()
         handler = call(definition, context, attempt.job.input)

@@ -63,6 +63,11 @@ class Server:
         """Whether it was started, and has ended without having been told to."""
         return self._process is not None and self._process.poll() is not None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
     async def start(self, hold: int | None = None) -> None:
         """Start on the port of the last time or else a free one, and return when the server can be used.
 

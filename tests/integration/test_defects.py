@@ -5,28 +5,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 import redis.asyncio
 
 from gateway.devstack import Servers
-from jobs.errors import StoreUnavailable
 from jobs.events import EventType
 from jobs.filters import EventFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from resolvers.hub import EventHub
 from resolvers.steering import pause, resume
-from storage.batches import Batcher
 from storage.client import Database, Driver
 from storage.clock import DatabaseClock
 from storage.events import EventLog
-from storage.job_updates import Claim, first_nudge
+from storage.job_updates import Claim
 from storage.jobs import JobReader
 from storage.redis import close_redis, open_redis, queue_name
 from storage.signals import Topic
@@ -36,10 +33,6 @@ from tests.conftest import StartServers, opened
 from tests.factories import NOW, every
 from tests.installation import ANN, Installation, installed, offer
 from worker.context import CancelReason, TaskContext
-from worker.executor import Executor, Terms, Writes
-from worker.running import Running
-from worker.tasks import TaskRegistry, define
-from worker.unschedulable import pause_unschedulable
 
 DONE = (EventType.JOB_COMPLETED, EventType.JOB_FAILED)
 
@@ -229,33 +222,6 @@ async def test_an_event_that_a_gateway_does_not_know_is_told_to_its_subscribers_
     await hub.close()
     await wakeups.close()
     await pool.aclose(close_connection_pool=True)
-
-
-async def test_a_claim_whose_answer_was_lost_is_read_back(database: Database, installation: Installation) -> None:
-    """Else the run would wait for its lease, and three such losses would fail a job that never ran."""
-    writer, running = JobWriter(database), Running(5)
-
-    async def claim_and_lose_the_answer(claims: Sequence[Claim]) -> list[Job | Exception | None]:
-        await writer.claim_many(claims)
-        raise StoreUnavailable("MongoDB", "NetworkTimeout")
-
-    services = installation.services
-    writes = Writes(
-        claims=Batcher(claim_and_lose_the_answer),
-        finishes=Batcher(writer.finish_many),
-        progress=Batcher(writer.report_progress_many),
-        find=services.jobs.find,
-        pause=partial(pause_unschedulable, writer),
-    )
-    tasks = TaskRegistry([define("demo.echo", echo)])
-    terms = Terms("w1", timedelta(seconds=15), timedelta(seconds=1))
-    job = await installation.dispatch(input="heard")
-    assert job.run is not None
-    executor = Executor(tasks, running, writes, services.signals, services.clock, terms)
-    await executor.look_at(first_nudge(job, job.run))
-    assert await running.wait_until_idle(10)
-    done = await installation.job(job)
-    assert (done.status, done.result, done.tally.completed) == (JobStatus.COMPLETED, "heard", 1)
 
 
 async def test_a_synchronous_handler_that_ends_while_its_worker_shuts_down_has_ended(

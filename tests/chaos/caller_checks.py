@@ -1,0 +1,113 @@
+"""I12 to I14 and I16: what callers can rely on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from tests.chaos.evidence import Document, Evidence
+from tests.chaos.findings import Finding, unless
+from tests.chaos.history import Operation, Outcome
+
+ANSWERED_WITHIN: Final = 15.0
+STARTED_WITHIN: Final = 20.0
+"""Seconds from queued to started at most, outages included."""
+
+_HONEST: Final = frozenset({"UNAVAILABLE", "TRANSITION_REFUSED", "NOT_FOUND", "FILTER_TIMEOUT"})
+
+
+def one_key_makes_one_job(evidence: Evidence) -> Finding:
+    finding = Finding("I12", "all dispatches with one idempotency key make one job, and answer its id")
+    answered: defaultdict[str, set[str]] = defaultdict(set)
+    for done in evidence.history.of("dispatch"):
+        key = done.arguments["input"].get("idempotencyKey")
+        if key:
+            answered[key] |= {done.answer["id"]} if done.outcome is Outcome.OK else set()
+    made: defaultdict[str, set[str]] = defaultdict(set)
+    for event in evidence.events:
+        if event["idempotency_key"]:
+            made[event["idempotency_key"]].add(event["job_id"])
+    for key, ids in answered.items():
+        finding.look(unless(len(made[key]) <= 1 and ids <= made[key], f"{key} made {made[key]}, answered {ids}"))
+    return finding
+
+
+def redis_costs_time_only(evidence: Evidence) -> Finding:
+    finding = Finding("I13", f"without what Redis holds, runs start later, and within {STARTED_WITHIN:g} s")
+    for job, told in evidence.told.items():
+        waits = list(start_waits(told))
+        worst = max(waits, default=0.0)
+        finding.look(unless(worst <= STARTED_WITHIN, f"{job} was queued for {worst:.1f} s before it started"))
+    return finding
+
+
+def start_waits(told: list[Document]) -> Iterator[float]:
+    """How long each run of a job was queued before it started, in seconds."""
+    queued = None
+    for event in told:
+        if event["type"] == "job.queued":
+            queued = event["at"]
+        elif event["type"] == "job.started" and queued is not None:
+            yield (event["at"] - queued).total_seconds()
+
+
+def operations_on_many_are_exact(evidence: Evidence) -> Finding:
+    finding = Finding("I14", "operations on many jobs are carried out to their end, and count what they have changed")
+    for operation in evidence.operations.values():
+        finding.look(_unfinished(operation))
+    told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for event in evidence.events:
+        if event["reason"]:
+            told[event["type"], event["reason"]].add(event["job_id"])
+    counted: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for operation in evidence.operations.values():
+        if operation["action"] in ("cancel", "pause") and not operation["dry_run"]:
+            counted[
+                f"job.{operation['action']}{'led' if operation['action'] == 'cancel' else 'd'}", operation["reason"]
+            ] += operation["count"]
+    for (kind, reason), count in counted.items():
+        changed = len(told[kind, reason])
+        finding.look(unless(changed == count, f"{reason}: counts {count} changed, and {changed} jobs tell {kind}"))
+    for done in evidence.history.of(*_MANY, outcome=Outcome.OK):
+        known = done.answer["id"] in evidence.operations
+        finding.look(unless(known, f"{done.answer['id']} was acknowledged, and is not stored"))
+    return finding
+
+
+_MANY: Final = ("cancelMany", "pauseMany", "resumeMany", "retryMany", "deleteMany")
+
+
+def _unfinished(operation: Document) -> Iterator[str]:
+    seen = operation["count"] + operation["skipped"]
+    name = operation["_id"]
+    yield from unless(operation["status"] == "completed", f"{name} is {operation['status']} in the end")
+    yield from unless(seen == operation["matched"], f"{name} is about {operation['matched']} jobs, and has seen {seen}")
+
+
+def overload_is_told(evidence: Evidence) -> Finding:
+    finding = Finding(
+        "I16", f"what cannot be done is refused within {ANSWERED_WITHIN:g} s, with a code to try again on"
+    )
+    for done in evidence.history.of():
+        finding.look(_dishonest(evidence, done))
+    refused = sum(done.code == "UNAVAILABLE" for done in evidence.history.of())
+    finding.note = f"{refused} operations answered UNAVAILABLE"
+    return finding
+
+
+def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
+    if done.outcome is Outcome.OPEN:
+        yield f"a {done.kind} was never answered"
+        return
+    frozen = any(
+        fault.kind == "gateway frozen" and fault.began < done.ended and done.began < fault.healed + 5
+        for fault in evidence.faults
+    )
+    if not frozen:
+        yield from unless(
+            done.seconds <= ANSWERED_WITHIN, f"a {done.kind} took {done.seconds:.1f} s ({done.outcome} {done.code})"
+        )
+    from_gateway = bool(done.answer) and done.outcome is not Outcome.OK
+    if from_gateway:
+        yield from unless(done.code in _HONEST, f"a {done.kind} was answered {done.code}: {done.answer}")

@@ -1,0 +1,135 @@
+"""Three mongods as one replica set, and a Redis that keeps its data: to be killed, frozen and woken at will."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import redis.asyncio as redis
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from gateway.devstack.kinds import MONGOD, REDIS, Kind
+from gateway.devstack.server import Server
+from storage.bootstrap import ping_mongodb
+
+_MEMBERS: Final = 3
+_ELECTION_MS: Final = 2000
+_ANSWER: Final = timedelta(seconds=20)
+_LOOK_AGAIN: Final = 0.05
+_PRIMARY_WITHIN: Final = 60.0
+
+
+async def _answers(url: str) -> None:
+    await ping_mongodb(url, _ANSWER)
+
+
+def _mongod(number: int) -> Kind:
+    # Each is asked directly: which of them is primary changes all the time.
+    return replace(
+        MONGOD, name=f"mongod-{number}", url="mongodb://127.0.0.1:{port}/?directConnection=true", settle=_answers
+    )
+
+
+_PERSISTENT_REDIS: Final = replace(
+    REDIS, arguments=lambda port, data: [*REDIS.arguments(port, data), "--appendonly", "yes"]
+)
+
+
+class Cluster:
+    """The stores."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.mongods = [Server(_mongod(number), folder) for number in range(_MEMBERS)]
+        self.redis = Server(_PERSISTENT_REDIS, folder)
+        self._frozen: set[int] = set()
+
+    @property
+    def mongodb_url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.mongods)
+        return f"mongodb://{hosts}/?replicaSet=rs0"
+
+    async def start(self) -> None:
+        """Start all, and wait for a primary."""
+        await asyncio.gather(*(server.start() for server in (*self.mongods, self.redis)))
+        members = [{"_id": number, "host": f"127.0.0.1:{server.port}"} for number, server in enumerate(self.mongods)]
+        settings = {"electionTimeoutMillis": _ELECTION_MS, "heartbeatIntervalMillis": 500}
+        async with _direct(self.mongods[0].url) as client:
+            await client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
+        await self.primary()
+
+    async def stop(self) -> None:
+        self.thaw()
+        await asyncio.gather(*(server.kill() for server in (*self.mongods, self.redis)))
+
+    async def primary(self) -> Server:
+        """The mongod that takes writes, once there is one."""
+        async with asyncio.timeout(_PRIMARY_WITHIN):
+            while True:
+                for server in self.mongods:
+                    if await self._is_primary(server):
+                        return server
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    async def step_down(self) -> None:
+        """Have the primary give way to another."""
+        async with _direct((await self.primary()).url) as client:
+            # The connection is closed with it.
+            with suppress(PyMongoError):
+                await client.admin.command({"replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 2})
+
+    def freeze(self, *servers: Server) -> None:
+        """Let them hold all their connections, and answer nothing."""
+        for server in servers:
+            os.kill(server.pid, signal.SIGSTOP)
+            self._frozen.add(server.pid)
+
+    def thaw(self) -> None:
+        for pid in self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._frozen.clear()
+
+    async def revive(self) -> None:
+        """Thaw what is frozen, and start again what has died."""
+        self.thaw()
+        dead = [server for server in (*self.mongods, self.redis) if not server.is_running]
+        await asyncio.gather(*(server.restart() for server in dead))
+
+    async def flush_redis(self) -> None:
+        """Have Redis forget everything."""
+        async with redis.Redis.from_url(self.redis.url) as client:
+            with suppress(redis.RedisError, OSError):
+                await client.flushall()
+
+    def forget_redis(self) -> None:
+        """Take away what a Redis that was killed would find again."""
+        for file in (self._folder / self.redis.name).glob("appendonly*"):
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+
+    async def _is_primary(self, server: Server) -> bool:
+        if not server.is_running or server.pid in self._frozen:
+            return False
+        try:
+            async with _direct(server.url) as client:
+                return bool((await client.admin.command("hello"))["isWritablePrimary"])
+        except PyMongoError:
+            return False
+
+
+@asynccontextmanager
+async def _direct(url: str) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    async with AsyncMongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=2000, socketTimeoutMS=5000) as client:
+        yield client

@@ -1,0 +1,113 @@
+"""Everything that is known after a run: what the store holds, what handlers and callers noted, and what was broken when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from tests.chaos.fleet import Frozen
+from tests.chaos.history import History
+from tests.chaos.ledger import Effect
+from tests.chaos.nemesis import Fault
+from tests.chaos.subscribers import Subscriber
+
+Document = dict[str, Any]
+
+STALE_FINISH = "its result came too late and was discarded"
+_TERMINAL = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one run. Times are seconds since the epoch, by one clock: all parts are on one machine."""
+
+    history: History
+    effects: Sequence[Effect]
+    events: Sequence[Document]
+    jobs: Mapping[str, Document]
+    executions: Sequence[Document]
+    operations: Mapping[str, Document]
+    faults: Sequence[Fault]
+    deaths: Mapping[int, float]
+    frozen: Sequence[Frozen]
+    subscribers: Sequence[Subscriber]
+    began: float
+    healed: float
+    settled: float | None
+    """When every job was over, and every event in the log; None when that took too long."""
+    stale_finishes: int
+    leftovers: Sequence[str] = field(default_factory=list)
+    """What was not over in time."""
+
+    @cached_property
+    def told(self) -> Mapping[str, list[Document]]:
+        """The events of each job, in the order of the log."""
+        return _grouped(self.events)
+
+    @cached_property
+    def runs(self) -> Mapping[str, list[Document]]:
+        """The history of each job, by number."""
+        return _grouped(sorted(self.executions, key=lambda run: run["number"]))
+
+    @cached_property
+    def work(self) -> Mapping[str, list[Effect]]:
+        """What handlers did for each job, in the order in which they began."""
+        found: defaultdict[str, list[Effect]] = defaultdict(list)
+        for effect in self.effects:
+            found[effect.job].append(effect)
+        return found
+
+    def was_frozen(self, pid: int, since: float, until: float) -> bool:
+        """Whether a process did nothing for a part of that time, or did not let its loop go on."""
+        return any(
+            note.pid == pid and note.since < until and (note.until is None or note.until > since)
+            for note in self.frozen
+        ) or any(
+            effect.pid == pid and effect.task == "block" and effect.began < until and effect.ended > since
+            for effect in self.effects
+        )
+
+    def is_quiet(self, since: float, until: float) -> bool:
+        """Whether nothing was broken during that time, nor being mended."""
+        return not any(fault.began < until and fault.healed + 5 > since for fault in self.faults)
+
+    def windows(self) -> Iterator[tuple[Fault, float, float]]:
+        """Each fault that happened, with the time from it to the next one."""
+        happened = [fault for fault in self.faults if fault.happened]
+        ends = [fault.began for fault in happened[1:]] + [self.healed]
+        for fault, end in zip(happened, ends, strict=True):
+            yield fault, fault.began, max(end, fault.healed)
+
+
+def is_over(status: str) -> bool:
+    return status in _TERMINAL
+
+
+def read_store(url: str, database: str) -> dict[str, Any]:
+    """What the evidence holds of the store."""
+    with MongoClient[Document](url, tz_aware=True) as client:
+        store = client[database]
+        return {
+            "events": list(store["events"].find({}, sort=[("_id", 1)])),
+            "jobs": {job["_id"]: job for job in store["jobs"].find({})},
+            "executions": list(store["executions"].find({})),
+            "operations": {one["_id"]: one for one in store["operations"].find({})},
+        }
+
+
+def count_stale_finishes(folder: Path) -> int:
+    """How often a worker was told that it is too late, by what workers say themselves."""
+    return sum(log.read_text(errors="replace").count(STALE_FINISH) for log in folder.glob("worker-*.log"))
+
+
+def _grouped(documents: Sequence[Document]) -> Mapping[str, list[Document]]:
+    found: defaultdict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        found[document["job_id"]].append(document)
+    return found

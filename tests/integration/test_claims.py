@@ -1,0 +1,85 @@
+"""The moment between a claim and the first line of its handler, in which anything can happen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.errors import StoreUnavailable
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from storage.batches import Batcher
+from storage.client import Database
+from storage.job_updates import Claim, first_nudge
+from storage.transitions import JobWriter
+from tests.installation import Installation, installed, offer
+from worker.context import TaskContext
+from worker.executor import Executor, Terms, Writes
+from worker.running import Running
+from worker.tasks import Handler, TaskRegistry, define
+from worker.unschedulable import pause_unschedulable
+
+Claims = Callable[[Sequence[Claim]], Awaitable[Sequence[Job | Exception | None]]]
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+async def run_one(
+    installation: Installation, database: Database, handler: Handler, lease: timedelta, claims: Claims | None = None
+) -> Job:
+    """Have an executor look at a new job; the job as it is once nothing is under way any more."""
+    writer, running, services = JobWriter(database), Running(5), installation.services
+    writes = Writes(
+        claims=Batcher(claims or writer.claim_many),
+        finishes=Batcher(writer.finish_many),
+        progress=Batcher(writer.report_progress_many),
+        find=services.jobs.find,
+        pause=partial(pause_unschedulable, writer),
+    )
+    tasks = TaskRegistry([define("demo.echo", handler)])
+    terms = Terms("w1", lease, timedelta(seconds=1))
+    executor = Executor(tasks, running, writes, services.signals, services.clock, terms)
+    job = await installation.dispatch(input="heard")
+    assert job.run is not None
+    await executor.look_at(first_nudge(job, job.run))
+    assert await running.wait_until_idle(10)
+    return await installation.job(job)
+
+
+async def echo(_: TaskContext, value: Any) -> Any:
+    return value
+
+
+async def test_a_claim_whose_answer_was_lost_is_read_back(database: Database, installation: Installation) -> None:
+    """Else the run would wait for its lease, and three such losses would fail a job that never ran."""
+    writer = JobWriter(database)
+
+    async def claim_and_lose_the_answer(claims: Sequence[Claim]) -> list[Job | Exception | None]:
+        await writer.claim_many(claims)
+        raise StoreUnavailable("MongoDB", "NetworkTimeout")
+
+    done = await run_one(installation, database, echo, timedelta(seconds=15), claim_and_lose_the_answer)
+    assert (done.status, done.result, done.tally.completed) == (JobStatus.COMPLETED, "heard", 1)
+
+
+async def test_a_handler_is_not_begun_once_the_lease_of_its_claim_is_over(
+    database: Database, installation: Installation
+) -> None:
+    """As when the process stood still since: another worker may be at the run."""
+    begun = []
+
+    async def note(context: TaskContext, _: Any) -> None:
+        begun.append(context.attempt)
+
+    left = await run_one(installation, database, note, timedelta(0))
+    assert (left.status, begun) == (JobStatus.RUNNING, [])
