@@ -7,12 +7,15 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.evidence import Evidence
+from tests.chaos.findings import Finding
 from tests.chaos.report import judge, told
+from tests.chaos.rolling import roll
 from tests.chaos.run import Experiment, carry_out, faults_for
 from tests.chaos.teeth import TEETH, bite
 
@@ -23,6 +26,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.5, help="how long each run is under faults")
     parser.add_argument(
         "--seed", type=int, action="append", help="what decides the faults and the load; can be repeated"
+    )
+    parser.add_argument(
+        "--rolling", action="store_true", help="restart all workers in turn, three times, and nothing else"
     )
     parser.add_argument("--teeth", nargs="*", metavar="BUG", help=f"plant bugs, all or some of: {', '.join(TEETH)}")
     parser.add_argument("--keep", action="store_true", help="keep the logs and the data, and say where")
@@ -41,14 +47,25 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     async with _started(folder) as cluster:
         if options.teeth is not None:
             return await _bite(cluster, folder, options.teeth or list(TEETH))
-        held = [await _torment(cluster, folder, seed, options.minutes) for seed in options.seed or [1]]
+        held = []
+        for seed in options.seed or [1]:
+            print(
+                f"seed {seed}, " + ("rolling restart" if options.rolling else f"{options.minutes:g} minutes"),
+                flush=True,
+            )
+            if options.rolling:
+                held.append(_show(*await roll(cluster, folder, seed)))
+            else:
+                held.append(_show(*await _torment(cluster, folder, seed, options.minutes)))
         return 0 if all(held) else 1
 
 
-async def _torment(cluster: Cluster, folder: Path, seed: int, minutes: float) -> bool:
-    print(f"seed {seed}, {minutes:g} minutes", flush=True)
+async def _torment(cluster: Cluster, folder: Path, seed: int, minutes: float) -> tuple[Evidence, Sequence[Finding]]:
     evidence = await carry_out(cluster, folder, Experiment(seed, faults_for(60 * minutes, seed)))
-    findings = judge(evidence)
+    return evidence, judge(evidence)
+
+
+def _show(evidence: Evidence, findings: Sequence[Finding]) -> bool:
     print("\n".join(told(evidence, findings)), flush=True)
     return all(finding.holds for finding in findings)
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,22 @@ class Evidence:
         return found
 
     def was_frozen(self, pid: int, since: float, until: float) -> bool:
-        """Whether a process did nothing for a part of that time, or did not let its loop go on."""
+        """Whether a process did nothing at all for a part of that time."""
         return any(
             note.pid == pid and note.since < until and (note.until is None or note.until > since)
             for note in self.frozen
-        ) or any(
+        )
+
+    def was_blocked(self, pid: int, since: float, until: float) -> bool:
+        """Whether a handler kept the loop of its process to itself for a part of that time."""
+        return any(
             effect.pid == pid and effect.task == "block" and effect.began < until and effect.ended > since
             for effect in self.effects
         )
+
+    def was_without_mongodb(self, since: float, until: float) -> bool:
+        """Whether MongoDB was away for a part of that time."""
+        return any(fault.is_of_mongodb and fault.began < until and fault.healed > since for fault in self.faults)
 
     def is_quiet(self, since: float, until: float) -> bool:
         """Whether nothing was broken during that time, nor being mended."""
@@ -80,9 +89,8 @@ class Evidence:
     def windows(self) -> Iterator[tuple[Fault, float, float]]:
         """Each fault that happened, with the time from it to the next one."""
         happened = [fault for fault in self.faults if fault.happened]
-        ends = [fault.began for fault in happened[1:]] + [self.healed]
-        for fault, end in zip(happened, ends, strict=True):
-            yield fault, fault.began, max(end, fault.healed)
+        for fault, after in zip_longest(happened, happened[1:]):
+            yield fault, fault.began, self.healed if after is None else after.began
 
 
 def is_over(status: str) -> bool:

@@ -46,6 +46,7 @@ PLACES: Final = {
     "after_finish_before_outbox_drain": Place(executing.Executor, "_announce", before=True, sync=True),
     "mid_bulk_within_step": Place(BulkWriter, "_change"),
     "mid_bulk_between_steps": Place(BulkWriter, "advance"),
+    "before_feed_insert": Place(Outbox, "_append", before=True),
     "after_feed_insert_before_pull": Place(Outbox, "_append"),
     "before_lease_renew": Place(LeaseKeeper, "renew", before=True, sync=True),
 }

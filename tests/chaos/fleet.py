@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -80,14 +81,19 @@ class Member(Child):
             log=place.folder / f"{name.replace(' ', '-')}.log",
         )
         self.url = graphql_url(_HOST, port) if port else ""
-        self.pids: list[int] = []
         self.deaths: dict[int, float] = {}
+        self._ready = asyncio.Event()
 
     async def start(self) -> bool:
         ready = await super().start()
-        if self.pid is not None:
-            self.pids.append(self.pid)
+        if ready:
+            self._ready.set()
         return ready
+
+    async def back(self) -> None:
+        """Wait until the process that was told to stop is replaced by one that works."""
+        self._ready.clear()
+        await self._ready.wait()
 
     def on_end(self, status: int) -> None:
         if self.pid is not None:

@@ -68,12 +68,22 @@ def _overlaps(evidence: Evidence, job: str, work: Sequence[Effect]) -> Iterator[
         if second.began >= first.ended:
             continue
         lost = any(_LOST in (event["reason"] or "") for event in evidence.told.get(job, ()))
-        stood_still = evidence.was_frozen(first.pid, first.began, first.ended)
         yield from unless(
-            lost and stood_still,
+            lost and _could_not_stop(evidence, first),
             f"{job}: attempt {second.attempt} began {first.ended - second.began:.2f} s before attempt {first.attempt} "
             f"of process {first.pid} had ended ({first.end}, {first.task})",
         )
+
+
+def _could_not_stop(evidence: Evidence, effect: Effect) -> bool:
+    """Whether nobody could tell the handler that its lease is over. A blocked loop is no excuse while MongoDB is there."""
+    blocked = evidence.was_blocked(effect.pid, effect.began, effect.ended)
+    away = evidence.was_without_mongodb(effect.began, effect.ended)
+    return evidence.was_frozen(effect.pid, effect.began, effect.ended) or (blocked and away)
+
+
+def _stood_still(evidence: Evidence, pid: int, since: float, until: float) -> bool:
+    return evidence.was_frozen(pid, since, until) or evidence.was_blocked(pid, since, until)
 
 
 def stale_workers_change_nothing(evidence: Evidence) -> Finding:
@@ -101,7 +111,7 @@ def cancelled_jobs_do_not_start(evidence: Evidence) -> Finding:
 def _goes_on(evidence: Evidence, job: str, cancelled: float) -> Iterator[str]:
     for effect in evidence.work.get(job, ()):
         late = effect.began > cancelled + _SLACK
-        if late and not evidence.was_frozen(effect.pid, cancelled, effect.began):
+        if late and not _stood_still(evidence, effect.pid, cancelled, effect.began):
             yield f"{job}: a handler began {effect.began - cancelled:.2f} s after the cancellation was acknowledged"
         stopped_in_time = effect.ended <= cancelled + HEARTBEAT + 1 + _SLACK
         if effect.end is not End.LOST and not stopped_in_time and evidence.is_quiet(cancelled - 1, effect.ended):
@@ -123,7 +133,9 @@ def _starts_while_paused(evidence: Evidence, job: str, paused: float) -> Iterato
         evidence.healed,
     ]
     for effect in evidence.work.get(job, ()):
-        if paused + _SLACK < effect.began < min(resumed) and not evidence.was_frozen(effect.pid, paused, effect.began):
+        if paused + _SLACK < effect.began < min(resumed) and not _stood_still(
+            evidence, effect.pid, paused, effect.began
+        ):
             yield f"{job}: a handler began {effect.began - paused:.2f} s after the pause was acknowledged"
 
 

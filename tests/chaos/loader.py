@@ -42,6 +42,12 @@ class Load:
     keyed: float | None = 3.0
     cron: float | None = 45.0
     work_ms: tuple[int, int] = (20, 700)
+    plain: bool = False
+    """Single jobs are all of the kind that succeeds at once."""
+
+
+QUIET: Final = Load(single=0.15, steer=None, recur=None, steer_recurring=None, bulk=None, keyed=None, cron=None)
+"""Nothing but single jobs."""
 
 
 class Loader:
@@ -94,7 +100,7 @@ class Loader:
 
     async def dispatch_single(self) -> None:
         draw, ms = self._random.random(), self._random.randint(*self._load.work_ms)
-        if draw < 0.55:
+        if draw < 0.55 or self._load.plain:
             done = await self.dispatch(SINGLE, "work", {"ms": ms})
         elif draw < 0.75:
             done = await self.dispatch(SINGLE, "work", {"ms": ms}, schedule={"startAt": self._soon(0.3, 4)})

@@ -46,7 +46,7 @@ class Nemesis:
 
     def __init__(self, cluster: Cluster, members: Fleet, loader: Loader) -> None:
         self._cluster = cluster
-        self._members = members
+        self.members = members
         self._loader = loader
         self.faults: list[Fault] = []
 
@@ -141,7 +141,7 @@ class Nemesis:
         await self._at_place(fault, name, FREEZE)
 
     async def _at_place(self, fault: Fault, name: str, action: str) -> None:
-        folder = self._members.failpoints
+        folder = self.members.failpoints
         arm(folder, name, action)
         if name.startswith("mid_bulk"):
             self._loader.begin(self._loader.do_many())
@@ -153,14 +153,14 @@ class Nemesis:
         if pid is not None:
             fault.pids.append(pid)
             if action == FREEZE:
-                note = self._members.note_frozen(pid)
+                note = self.members.note_frozen(pid)
                 await asyncio.sleep(1.6 * LEASE_SECONDS)
-                self._members.thaw(note)
+                self.members.thaw(note)
 
     async def _await_hit(self, name: str) -> int | None:
         deadline = now() + _REACHED_WITHIN
         while now() < deadline:
-            pid = take_hit(self._members.failpoints, name)
+            pid = take_hit(self.members.failpoints, name)
             if pid is not None:
                 return pid
             await asyncio.sleep(_LOOK_AGAIN)
@@ -169,9 +169,9 @@ class Nemesis:
     async def _freeze(self, member: Member, fault: Fault, seconds: float) -> None:
         pid = self._send(member, signal.SIGSTOP, fault)
         if pid is not None:
-            note = self._members.note_frozen(pid)
+            note = self.members.note_frozen(pid)
             await asyncio.sleep(seconds)
-            self._members.thaw(note)
+            self.members.thaw(note)
 
     def _send(self, member: Member, signum: signal.Signals, fault: Fault) -> int | None:
         pid = member.send(signum)
@@ -180,10 +180,10 @@ class Nemesis:
         return pid
 
     def _worker(self, fault: Fault) -> Member:
-        return self._members.workers[fault.target % len(self._members.workers)]
+        return self.members.workers[fault.target % len(self.members.workers)]
 
     def _gateway(self, fault: Fault) -> Member:
-        return self._members.gateways[fault.target % len(self._members.gateways)]
+        return self.members.gateways[fault.target % len(self.members.gateways)]
 
 
 def _place_fault(name: str, action: str) -> Callable[[Nemesis, Fault], Awaitable[None]]:

@@ -83,7 +83,8 @@ def _subscribe_after_reading() -> None:
             for event in events:
                 yield event
             position = events[-1].number
-        await asyncio.sleep(_HESITATION)
+        # As long as it takes to ask somebody whether the caller may listen.
+        await asyncio.sleep(10 * _HESITATION)
         async with services.hub.subscribe(wanted, services.hub.position) as subscriber:
             while True:
                 yield await subscriber.next()

@@ -12,13 +12,12 @@ from typing import Final
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
-from tests.chaos.loader import SINGLE, Load, Loader
+from tests.chaos.loader import QUIET, SINGLE, Load, Loader
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.report import judge
 from tests.chaos.run import Experiment, Script, carry_out
 
 _SEED: Final = 1
-_QUIET: Final = Load(single=0.15, steer=None, recur=None, steer_recurring=None, bulk=None, keyed=None, cron=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +75,23 @@ async def _cancel_at_the_end(nemesis: Nemesis, loader: Loader) -> None:
         await asyncio.gather(*(race() for _ in range(12)))
 
 
-_LONG: Final = replace(_QUIET, work_ms=(2500, 2500), single=0.4)
+_LONG: Final = replace(QUIET, work_ms=(2500, 2500), single=0.4)
 
 TEETH: Final = {
     "token-dropped": Tooth(_faults(*["frozen after_effect_before_finish"] * 2), _LONG, ("I4", "I2")),
-    "w-1": Tooth(_faults(*["mongodb primary isolated, killed"] * 2), replace(_QUIET, single=0.04), ("I1",)),
-    "sweeper-off": Tooth(_faults("worker killed", "worker killed"), replace(_QUIET, work_ms=(800, 1500)), ("I1",)),
-    "nudge-id-reused": Tooth(_faults(*["killed after_claim_within_look"] * 2), _QUIET, ("I1", "I13")),
-    "leadership-trusted": Tooth(_nothing, replace(_QUIET, recur=0.25), ("I2", "I7", "I8", "I3")),
-    "subscribe-after-read": Tooth(_nothing, replace(_QUIET, single=0.04), ("I10",), subscribers=6),
-    "pause-around-queued": Tooth(_crowd, replace(_QUIET, recur=0.3, steer_recurring=0.1), ("I6",)),
-    "cancel-reads-then-writes": Tooth(_cancel_at_the_end, _QUIET, ("I2", "I5")),
+    "w-1": Tooth(_faults(*["mongodb primary isolated, killed"] * 2), replace(QUIET, single=0.04), ("I1",)),
+    "sweeper-off": Tooth(_faults("worker killed", "worker killed"), replace(QUIET, work_ms=(800, 1500)), ("I1",)),
+    "nudge-id-reused": Tooth(_faults(*["killed after_claim_within_look"] * 2), QUIET, ("I1", "I13")),
+    "leadership-trusted": Tooth(_nothing, replace(QUIET, recur=0.25), ("I2", "I7", "I8", "I3")),
+    "subscribe-after-read": Tooth(_nothing, replace(QUIET, single=0.04), ("I10",), subscribers=6),
+    "pause-around-queued": Tooth(_crowd, replace(QUIET, recur=0.3, steer_recurring=0.1), ("I6",)),
+    "cancel-reads-then-writes": Tooth(_cancel_at_the_end, QUIET, ("I2", "I5")),
     "heartbeat-on-the-loop": Tooth(
-        _faults(*["worker's loop blocked"] * 2), replace(_QUIET, work_ms=(1500, 2500)), ("I3",)
+        _faults(*["worker's loop blocked"] * 2), replace(QUIET, work_ms=(1500, 2500)), ("I3",)
     ),
     "shutdown-spends-attempt": Tooth(
         _faults(*["worker told to stop"] * 3), replace(_LONG, work_ms=(6000, 6000)), ("I15",)
     ),
-    "emptied-before-logged": Tooth(_faults(*["killed after_feed_insert_before_pull"] * 2), _QUIET, ("I9", "I1")),
+    "emptied-before-logged": Tooth(_faults(*["killed before_feed_insert"] * 2), QUIET, ("I9", "I1")),
 }
 """What the harness has to find."""
