@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 
 from jobs.dispatch import DispatchRequest, new_job, request_hash
@@ -11,7 +10,7 @@ from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.refusals import IdempotencyConflict
-from resolvers.pursuit import Pauses, unknown_outcome
+from resolvers.pursuit import found_in_time, unknown_outcome
 from resolvers.services import Principal, Services
 from storage.job_updates import NewJob, first_nudge
 from storage.limits import LOOK_SECONDS, Deadline
@@ -51,20 +50,8 @@ async def _insert(services: Services, new: NewJob, deadline: Deadline) -> None:
         raise
     except StoreUnavailable as error:
         # The outcome is unknown. What is there was written: then it counts, and the caller need not ask again.
-        if not await _is_there(services, new.job.id, deadline):
+        if await found_in_time(lambda: services.jobs.find(new.job.id), deadline) is None:
             raise unknown_outcome(error, "the job was stored") from error
-
-
-async def _is_there(services: Services, job_id: str, deadline: Deadline) -> bool:
-    """Look for a job until it is there or the time is up: the store may be coming back, or the insert be under way in it."""
-    pauses = Pauses(deadline)
-    while True:
-        with suppress(StoreUnavailable):
-            async with deadline.within(LOOK_SECONDS):
-                if await services.jobs.find(job_id) is not None:
-                    return True
-        if not await pauses.rest():
-            return False
 
 
 async def _first_job(services: Services, request: DispatchRequest) -> Job:

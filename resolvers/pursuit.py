@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from jobs.errors import NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from resolvers.services import Services
-from storage.limits import WRITE_SECONDS, Deadline
+from storage.limits import LOOK_SECONDS, WRITE_SECONDS, Deadline
+
+Found = TypeVar("Found")
 
 _TRIES: Final = 10
 _FIRST_PAUSE: Final = 0.05
@@ -87,6 +90,19 @@ class Pauses:
         await asyncio.sleep(self._next)
         self._next *= 2
         return True
+
+
+async def found_in_time(find: Callable[[], Awaitable[Found | None]], deadline: Deadline) -> Found | None:
+    """Look until it is there or the time is up: the store may be coming back, or the write be under way in it."""
+    pauses = Pauses(deadline)
+    while True:
+        with suppress(StoreUnavailable):
+            async with deadline.within(LOOK_SECONDS):
+                found = await find()
+            if found is not None:
+                return found
+        if not await pauses.rest():
+            return None
 
 
 def unknown_outcome(error: StoreUnavailable, what: str) -> StoreUnavailable:

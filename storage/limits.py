@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import pymongo
+from pymongo.errors import ExecutionTimeout
 
 from jobs.errors import StoreUnavailable
 from storage.errors import mongodb_errors
@@ -38,6 +39,11 @@ async def within(seconds: float) -> AsyncIterator[None]:
             with mongodb_errors(), pymongo.timeout(seconds):
                 yield
     except TimeoutError as error:
+        raise StoreUnavailable("MongoDB", _late(seconds)) from error
+    except StoreUnavailable as error:
+        if not isinstance(error.__cause__, ExecutionTimeout):
+            raise
+        # With another cause: the search in whose course this was written has not come to its own limit.
         raise StoreUnavailable("MongoDB", _late(seconds)) from error
 
 
