@@ -81,9 +81,19 @@ async def test_whoever_is_gone_before_his_write_begins_is_not_written_and_gives_
     gone, stays = await submitted(batcher, [1, 2])
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    [next_one] = await submitted(batcher, [3])
-    next_one.cancel()  # and has not come to withdraw its item when the next batch is taken
+    [after] = await submitted(batcher, [3])
     store.gate.set()
+    assert await asyncio.gather(first, stays, after) == [0, 2, 3]
+    assert store.batches == [[0], [2, 3]]
+
+
+async def test_whoever_leaves_as_the_batch_is_taken_is_not_written_either() -> None:
+    store = Store()
+    batcher = Batcher(store.write)
+    first = await busy(batcher, store)
+    gone, stays = await submitted(batcher, [1, 2])
+    store.gate.set()
+    gone.cancel()  # the writer has its turn before whoever was cancelled
     assert list(await asyncio.gather(first, stays)) == [0, 2]
     assert store.batches == [[0], [2]]
 
@@ -94,11 +104,12 @@ async def test_a_batch_of_which_all_are_gone_holds_up_nobody() -> None:
     first = await busy(batcher, store)
     gone = await submitted(batcher, range(1, MAX_BATCH + 1))
     [stays] = await submitted(batcher, [MAX_BATCH + 1])
+    store.gate.set()
     for task in gone:
         task.cancel()
-    store.gate.set()
     async with asyncio.timeout(5):
         assert list(await asyncio.gather(first, stays)) == [0, MAX_BATCH + 1]
+    assert store.batches == [[0], [MAX_BATCH + 1]]
 
 
 async def test_the_time_limit_of_who_comes_first_is_not_that_of_the_write() -> None:
