@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
@@ -15,6 +16,8 @@ from resolvers.services import Principal, Services
 from resolvers.steering import check_reason
 from storage.limits import WRITE_SECONDS, Deadline
 from storage.signals import CONCERNS, Topic
+
+logger = logging.getLogger("jobgate.bulk")
 
 AT_ONCE: Final = 1000
 """So many jobs are looked at before the caller is answered: smaller operations are complete then."""
@@ -41,10 +44,7 @@ async def begin_bulk(services: Services, principal: Principal, request: BulkRequ
         if found is None:
             raise unknown_outcome(error, "the operation was begun") from error
         operation = found
-    # It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
-    with suppress(StoreUnavailable):
-        operation = await _first_steps(services, operation)
-    return operation
+    return await _after_first_steps(services, operation)
 
 
 async def find_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
@@ -86,6 +86,27 @@ async def follow_operation(
         seen = operation
         if operation.status is BulkStatus.RUNNING:
             await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _after_first_steps(services: Services, operation: BulkOperation) -> BulkOperation:
+    """The operation as it is after its first jobs, or as it was begun where these take too long: then they go on.
+
+    It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
+    """
+    steps = asyncio.create_task(_first_steps(services, operation))
+    services.going_on.add(steps)
+    steps.add_done_callback(services.going_on.discard)
+    steps.add_done_callback(_consume)
+    # Waited for, not limited: a transaction must not be left while the driver is still at it.
+    await asyncio.wait({steps}, timeout=WRITE_SECONDS)
+    with suppress(StoreUnavailable):
+        return steps.result() if steps.done() else operation
+    return operation
+
+
+def _consume(steps: asyncio.Task[BulkOperation]) -> None:
+    if not steps.cancelled() and (error := steps.exception()) is not None:
+        logger.warning("the first steps of an operation: %s", error)
 
 
 async def _first_steps(services: Services, operation: BulkOperation) -> BulkOperation:

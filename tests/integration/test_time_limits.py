@@ -19,13 +19,15 @@ from storage.limits import WRITE_SECONDS, Deadline, within
 from tests.conftest import opened
 from tests.failing import LOST, FailingMongod
 from tests.installation import ANN, Installation, installed, offer
-from tests.integration.test_bulk import CANCEL
+from tests.integration.test_bulk import CANCEL, counts
 
 PROMISED: Final = 10.0
 """Seconds within which a dispatch, or a change of a job, is answered."""
 
-BLOCKED: Final = {"blockConnection": True, "blockTimeMS": 5_000}
+BLOCKED_SECONDS: Final = 5
 """Longer than a write may take."""
+
+BLOCKED: Final = {"blockConnection": True, "blockTimeMS": BLOCKED_SECONDS * 1000}
 
 
 @pytest.fixture(params=list(Driver))
@@ -148,3 +150,17 @@ async def test_ids_that_cannot_be_stored_in_time_are_no_search_that_takes_too_lo
     where, expired = f"{database_name}.operation_batches", 50
     with failing_mongod.failing("insert", on=where, errorCode=expired), pytest.raises(NotWritten):
         await begin_bulk(installation.services, ANN, CANCEL)
+
+
+async def test_an_operation_whose_first_jobs_hang_is_answered_in_time_and_goes_on(
+    failing_mongod: FailingMongod, installation: Installation, database_name: str
+) -> None:
+    await installation.dispatch(product="shop")
+    services = installation.services
+    with failing_mongod.failing("update", on=f"{database_name}.jobs", times=1, **BLOCKED):
+        operation = await begin_bulk(services, ANN, CANCEL)
+        assert counts(operation) == ("running", 1, 0, 0)
+        async with asyncio.timeout(PROMISED):
+            await asyncio.gather(*services.going_on)
+    assert counts(await services.operations.find(operation.id)) == ("completed", 1, 1, 0)
+    assert not services.going_on

@@ -83,7 +83,7 @@ async def test_whoever_is_gone_before_his_write_begins_is_not_written_and_gives_
     await asyncio.gather(gone, return_exceptions=True)
     [after] = await submitted(batcher, [3])
     store.gate.set()
-    assert await asyncio.gather(first, stays, after) == [0, 2, 3]
+    assert list(await asyncio.gather(first, stays, after)) == [0, 2, 3]
     assert store.batches == [[0], [2, 3]]
 
 
