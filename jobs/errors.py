@@ -65,8 +65,24 @@ class StoreUnavailable(JobgateError):
 
     def __init__(self, store: str, detail: str, retry_after: float = 1.0) -> None:
         self.store = store
+        self.detail = detail
         self.retry_after = retry_after
         super().__init__(f"{store} is unavailable: {detail}")
+
+
+class NotWritten(StoreUnavailable):
+    """The write was refused, and certainly nothing of it took place, nor will: it may be asked for again."""
+
+
+class WriteRefused(JobgateError):
+    """The database refuses what would become of one document, now and later; other writes are not affected."""
+
+
+class JobTooLarge(WriteRefused):
+    """With the change, the job would be larger than MongoDB lets a document be, 16 MB; nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("the job would become larger than the 16 MB that can be stored of one; nothing was changed")
 
 
 class FilterTooSlow(JobgateError):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
 from jobs.bulk import ID_PREFIX, BulkOperation, BulkRequest, BulkStatus, check_request
-from jobs.errors import InvalidInput, Issue, StoreUnavailable
+from jobs.errors import InvalidInput, Issue, NotWritten, StoreUnavailable
+from resolvers.pursuit import Pauses, found_in_time, unknown_outcome
 from resolvers.reading import check_filter
 from resolvers.services import Principal, Services
 from resolvers.steering import check_reason
+from storage.limits import WRITE_SECONDS, Deadline
 from storage.signals import CONCERNS, Topic
+
+logger = logging.getLogger("jobgate.bulk")
 
 AT_ONCE: Final = 1000
 """So many jobs are looked at before the caller is answered: smaller operations are complete then."""
@@ -30,11 +35,16 @@ async def begin_bulk(services: Services, principal: Principal, request: BulkRequ
     check_reason(request.reason)
     now = services.clock.now()
     operation_id = f"{ID_PREFIX}{services.new_id()}"
-    operation = await services.bulk.begin(request, operation_id, actor=principal.name, now=now)
-    # It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
-    with suppress(StoreUnavailable):
-        operation = await _first_steps(services, operation)
-    return operation
+    try:
+        operation = await services.bulk.begin(request, operation_id, actor=principal.name, now=now)
+    except NotWritten:
+        raise
+    except StoreUnavailable as error:
+        found = await found_in_time(lambda: services.operations.find(operation_id), Deadline())
+        if found is None:
+            raise unknown_outcome(error, "the operation was begun") from error
+        operation = found
+    return await _after_first_steps(services, operation)
 
 
 async def find_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
@@ -45,9 +55,18 @@ async def find_operation(services: Services, principal: Principal, operation_id:
 async def stop_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
     """Have an operation go no further, and answer it: what it has changed stays changed, and one that is over stays as it is.
 
-    None when there is none that the caller may see.
+    None when there is none that the caller may see. Raises ``StoreUnavailable``.
     """
-    return await services.operations.stop(operation_id)
+    # Stopping one that was stopped changes nothing: it is tried until there is an answer.
+    deadline = Deadline()
+    pauses = Pauses(deadline)
+    while True:
+        try:
+            async with deadline.within(WRITE_SECONDS):
+                return await services.operations.stop(operation_id)
+        except StoreUnavailable as error:
+            if not await pauses.rest():
+                raise unknown_outcome(error, "the operation was stopped") from error
 
 
 async def follow_operation(
@@ -67,6 +86,27 @@ async def follow_operation(
         seen = operation
         if operation.status is BulkStatus.RUNNING:
             await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _after_first_steps(services: Services, operation: BulkOperation) -> BulkOperation:
+    """The operation as it is after its first jobs, or as it was begun where these take too long: then they go on.
+
+    It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
+    """
+    steps = asyncio.create_task(_first_steps(services, operation))
+    services.going_on.add(steps)
+    steps.add_done_callback(services.going_on.discard)
+    steps.add_done_callback(_consume)
+    # Waited for, not limited: a transaction must not be left while the driver is still at it.
+    await asyncio.wait({steps}, timeout=WRITE_SECONDS)
+    with suppress(StoreUnavailable):
+        return steps.result() if steps.done() else operation
+    return operation
+
+
+def _consume(steps: asyncio.Task[BulkOperation]) -> None:
+    if not steps.cancelled() and (error := steps.exception()) is not None:
+        logger.warning("the first steps of an operation: %s", error)
 
 
 async def _first_steps(services: Services, operation: BulkOperation) -> BulkOperation:

@@ -6,12 +6,14 @@ import asyncio
 from functools import partial
 
 from jobs.dispatch import DispatchRequest, new_job, request_hash
-from jobs.errors import StoreUnavailable
+from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.refusals import IdempotencyConflict
+from resolvers.pursuit import found_in_time, unknown_outcome
 from resolvers.services import Principal, Services
 from storage.job_updates import NewJob, first_nudge
+from storage.limits import LOOK_SECONDS, Deadline
 from storage.signals import Topic
 from storage.transitions import KeyTaken
 
@@ -22,29 +24,34 @@ async def dispatch(services: Services, principal: Principal, request: DispatchRe
     """Store a job for ``request`` and answer it once a majority holds it.
 
     With an idempotency key that was used before, answer the job that it made then. Raises ``InvalidInput``,
-    ``IdempotencyConflict``, ``StoreUnavailable``.
+    ``IdempotencyConflict``, ``StoreUnavailable``, this within :data:`storage.limits.CALL_SECONDS`.
     """
-    terms = await services.registry.find_terms(request.namespace, request.task)
+    deadline = Deadline()
+    async with deadline.within(LOOK_SECONDS):
+        terms = await services.registry.find_terms(request.namespace, request.task)
     job_id, now = f"job_{services.new_id()}", services.clock.now()
     make_job = partial(new_job, request, terms, job_id=job_id, now=now, path=_PATH)
     # A schema can take its time over a large input, during which others are to be answered.
     job = await asyncio.to_thread(make_job) if terms is not None and terms.input_schema else make_job()
     nudged = job.status is JobStatus.QUEUED and services.signals.outstanding < services.max_outstanding
     try:
-        await _insert(services, NewJob(job, principal.name, nudged=nudged))
+        await _insert(services, NewJob(job, principal.name, nudged=nudged), deadline)
     except KeyTaken:
-        return await _first_job(services, request)
+        async with deadline.within(LOOK_SECONDS):
+            return await _first_job(services, request)
     _announce(services, job, nudged=nudged)
     return job
 
 
-async def _insert(services: Services, new: NewJob) -> None:
+async def _insert(services: Services, new: NewJob, deadline: Deadline) -> None:
     try:
         await services.insertions.submit(new)
-    except StoreUnavailable:
+    except NotWritten:
+        raise
+    except StoreUnavailable as error:
         # The outcome is unknown. What is there was written: then it counts, and the caller need not ask again.
-        if await services.jobs.find(new.job.id) is None:
-            raise
+        if await found_in_time(lambda: services.jobs.find(new.job.id), deadline) is None:
+            raise unknown_outcome(error, "the job was stored") from error
 
 
 async def _first_job(services: Services, request: DispatchRequest) -> Job:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uuid_utils import uuid7
 
+from jobs.bulk import BulkOperation
 from resolvers.hub import EventHub
 from storage.batches import Batcher
 from storage.bulk import BulkWriter
@@ -52,6 +54,8 @@ class Services:
     """A new time-ordered unique id, without a prefix."""
     max_outstanding: int
     """So many nudges may lie in Redis; beyond them the backlog waits in MongoDB, in the order of its priorities."""
+    going_on: set[asyncio.Task[BulkOperation]] = field(default_factory=set)
+    """What goes on though its caller was answered or is gone: held, since the loop itself forgets tasks that nobody holds."""
 
 
 def services_on(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from jobs.cron import CronError
-from jobs.errors import InvalidInput, Issue, JobNotFound, StoreUnavailable
+from jobs.errors import InvalidInput, Issue, JobNotFound
 from jobs.job import Job
 from jobs.lifecycle import Action, JobStatus, Verdict, judge
 from jobs.refusals import TransitionRefused
@@ -16,24 +16,24 @@ from jobs.steering import Change
 from jobs.steering import reschedule as decide_reschedule
 from jobs.steering import resume as decide_resume
 from jobs.steering import retry as decide_retry
+from resolvers.pursuit import Pursuit
 from resolvers.services import Principal, Services
 from storage.signals import Topic
 
 MAX_REASON: Final = 1000
-_TRIES: Final = 10
 
 
 async def cancel(services: Services, principal: Principal, job_id: str, reason: str | None) -> Job:
     """Stop a job for good and answer it. Cancelling a cancelled job changes nothing.
 
-    Raises ``InvalidInput``, ``JobNotFound``, ``TransitionRefused``, ``StoreUnavailable``.
+    Raises ``InvalidInput``, ``JobNotFound``, ``TransitionRefused``, ``JobTooLarge``, ``StoreUnavailable``.
     """
     check_reason(reason)
     cancelled = await _attempt(
         services,
         Action.CANCEL,
         job_id,
-        lambda: services.writer.cancel(job_id, actor=principal.name, reason=reason),
+        lambda mark: services.writer.cancel(job_id, actor=principal.name, reason=reason, mark=mark),
     )
     services.signals.wake(Topic.OUTBOX, Topic.CANCELLED)
     return cancelled
@@ -49,7 +49,7 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
         services,
         Action.PAUSE,
         job_id,
-        lambda: services.writer.pause(job_id, actor=principal.name, reason=reason),
+        lambda mark: services.writer.pause(job_id, actor=principal.name, reason=reason, mark=mark),
     )
     services.signals.wake(Topic.OUTBOX)
     return paused
@@ -57,7 +57,19 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
 
 async def delete(services: Services, principal: Principal, job_id: str) -> str:
     """Remove a job that is over, with its history, and answer its id. Raises as :func:`cancel` does."""
-    await _attempt(services, Action.DELETE, job_id, lambda: services.writer.delete(job_id, actor=principal.name))
+    pursuit = Pursuit(services, job_id)
+    try:
+        await _attempt(
+            services,
+            Action.DELETE,
+            job_id,
+            lambda mark: services.writer.delete(job_id, actor=principal.name, mark=mark),
+            pursuit,
+        )
+    except JobNotFound:
+        # After a write whose answer was lost, this is how a deletion looks that took place.
+        if not pursuit.is_open:
+            raise
     services.signals.wake(Topic.OUTBOX)
     return job_id
 
@@ -83,16 +95,24 @@ async def retry(services: Services, principal: Principal, job_id: str, delay_ms:
     return await _change(services, principal, Action.RETRY, job_id, lambda job, now: decide_retry(job, delay_ms, now))
 
 
-async def _attempt(services: Services, action: Action, job_id: str, write: Callable[[], Awaitable[Job | None]]) -> Job:
+async def _attempt(
+    services: Services,
+    action: Action,
+    job_id: str,
+    write: Callable[[str], Awaitable[Job | None]],
+    pursuit: Pursuit | None = None,
+) -> Job:
     """Write, and answer the job; when nothing was written, tell why by the job as it is."""
-    for _ in range(_TRIES):
-        changed = await write()
+    pursuit = pursuit or Pursuit(services, job_id)
+
+    async def step() -> Job | None:
+        changed = await pursuit.write(write(pursuit.mark))
         if changed is not None:
             return changed
         job, verdict = await _judged(services, action, job_id)
-        if verdict is Verdict.SAME:
-            return job
-    raise StoreUnavailable("MongoDB", "the job kept changing")
+        return job if verdict is Verdict.SAME else None
+
+    return await pursuit.until_known(step)
 
 
 async def _change(
@@ -103,18 +123,21 @@ async def _change(
     decide: Callable[[Job, datetime], Change],
 ) -> Job:
     """Read, decide, and write if the job is still the one that was read; else begin again."""
-    for _ in range(_TRIES):
+    pursuit = Pursuit(services, job_id)
+
+    async def step() -> Job | None:
         job, verdict = await _judged(services, action, job_id)
         if verdict is Verdict.SAME:
             return job
         # Not before the job's last change, by whosever clock: an occurrence that was taken must not be found again.
         now = max(services.clock.now(), job.updated_at)
-        changed = await services.writer.change(job, _decided(action, job, now, decide), actor=principal.name)
-        if changed is not None:
-            waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
-            services.signals.wake(Topic.OUTBOX, waits_for)
-            return changed
-    raise StoreUnavailable("MongoDB", "the job kept changing")
+        change = _decided(action, job, now, decide)
+        return await pursuit.write(services.writer.change(job, change, actor=principal.name, mark=pursuit.mark))
+
+    changed = await pursuit.until_known(step)
+    waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
+    services.signals.wake(Topic.OUTBOX, waits_for)
+    return changed
 
 
 def _decided(action: Action, job: Job, now: datetime, decide: Callable[[Job, datetime], Change]) -> Change:

@@ -18,6 +18,7 @@ from jobs.errors import (
     CursorExpired,
     FilterTooSlow,
     InvalidInput,
+    JobTooLarge,
     StoreUnavailable,
     SubscriberTooSlow,
     TooExpensive,
@@ -35,11 +36,13 @@ SUBSCRIBER_TOO_SLOW: Final = "SUBSCRIBER_TOO_SLOW"
 STATS_TIMEOUT: Final = "STATS_TIMEOUT"
 FILTER_TIMEOUT: Final = "FILTER_TIMEOUT"
 UNAVAILABLE: Final = "UNAVAILABLE"
+JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
 INTERNAL: Final = "INTERNAL"
 
 _CODES: Final[dict[type[Exception], str]] = {
     CursorExpired: CURSOR_EXPIRED,
     FilterTooSlow: FILTER_TIMEOUT,
+    JobTooLarge: JOB_TOO_LARGE,
     TooExpensive: STATS_TIMEOUT,
 }
 """The codes of errors that there is nothing else to tell about."""
@@ -121,7 +124,7 @@ def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
             return str(cause), {"code": BAD_CURSOR, "issues": _issues(cause)}
         case InvalidInput():
             return str(cause), {"code": BAD_USER_INPUT, "issues": _issues(cause)}
-        case CursorExpired() | FilterTooSlow() | TooExpensive():
+        case CursorExpired() | FilterTooSlow() | JobTooLarge() | TooExpensive():
             return str(cause), {"code": _CODES[type(cause)]}
         case SubscriberTooSlow():
             return str(cause), {"code": SUBSCRIBER_TOO_SLOW, "cursor": cause.cursor}

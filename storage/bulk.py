@@ -12,12 +12,13 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from jobs.bulk import BulkOperation, BulkRequest, BulkStatus, change_of
 from jobs.cron import CronError
-from jobs.errors import JobgateError, StoreUnavailable
+from jobs.errors import JobgateError, NotWritten, StoreUnavailable
 from jobs.lifecycle import Action
 from storage.client import Collection, Database, open_session, snapshot, transaction
 from storage.documents import Document, job_from_document
-from storage.errors import mongodb_errors, too_slow
+from storage.errors import OUT_OF_DISK_SPACE, mongodb_errors, too_slow
 from storage.filters import job_filter
+from storage.limits import WRITE_SECONDS, within
 from storage.operations import Operations
 from storage.steering_updates import (
     cancel_update,
@@ -59,14 +60,10 @@ class BulkWriter:
     ) -> BulkOperation:
         """Find the jobs that match, as of one instant, and store the operation; answer it once a majority has all of it.
 
-        Of a dry run nothing but the counts is stored. Raises :class:`jobs.errors.FilterTooSlow`, ``StoreUnavailable``.
+        Of a dry run nothing but the counts is stored. Raises :class:`jobs.errors.FilterTooSlow`, ``NotWritten`` when nothing
+        has begun, ``StoreUnavailable`` when it is unknown whether the operation is stored: then it is going to be done.
         """
-        with too_slow(self._timeout_ms), mongodb_errors():
-            async with snapshot(self._database) as session:
-                if request.dry_run:
-                    matched, changeable = await self._count(request, session)
-                else:
-                    matched, changeable = await self._gather(request, operation_id, session, now), 0
+        matched, changeable = await self._search(request, operation_id, now)
         is_over = request.dry_run or not matched
         operation = BulkOperation(
             id=operation_id,
@@ -82,7 +79,8 @@ class BulkWriter:
             created_at=now,
             completed_at=now if is_over else None,
         )
-        await self._operations.insert(operation)
+        async with within(WRITE_SECONDS):
+            await self._operations.insert(operation)
         return operation
 
     async def advance(self, operation: BulkOperation, now: datetime) -> BulkOperation | None:
@@ -109,6 +107,18 @@ class BulkWriter:
             raise JobgateError(f"the jobs that {operation.id} has not looked at yet are not known any more")
         return None
 
+    async def _search(self, request: BulkRequest, operation_id: str, now: datetime) -> tuple[int, int]:
+        """How many jobs match, and of a dry run how many of them could be changed."""
+        try:
+            with too_slow(self._timeout_ms), mongodb_errors():
+                async with snapshot(self._database) as session:
+                    if request.dry_run:
+                        return await self._count(request, session)
+                    return await self._gather(request, operation_id, session, now), 0
+        except StoreUnavailable as error:
+            # Ids without an operation are never looked at.
+            raise NotWritten(error.store, error.detail) from error
+
     async def _count(self, request: BulkRequest, session: Any) -> tuple[int, int]:
         wanted = job_filter(request.conditions)
         options = {"session": session, "maxTimeMS": self._timeout_ms}
@@ -125,7 +135,8 @@ class BulkWriter:
         while found := await cursor.to_list(_BATCH):
             ids = [document["_id"] for document in found]
             batch = {"_id": f"{operation_id}:{matched}", "operation_id": operation_id, "created_at": now, "ids": ids}
-            await self._batches.insert_one(batch)
+            async with within(WRITE_SECONDS):
+                await self._batches.insert_one(batch)
             matched += len(ids)
         return matched
 
@@ -149,7 +160,8 @@ class BulkWriter:
             with mongodb_errors():
                 return await self._transact(operation, write)
         except _StepFailed as failure:
-            if isinstance(failure.error, OperationFailure):
+            # A full disk is not the fault of any of these jobs, so none is left out for it.
+            if isinstance(failure.error, OperationFailure) and failure.error.code != OUT_OF_DISK_SPACE:
                 raise
             with mongodb_errors():
                 raise failure.error from None

@@ -18,13 +18,18 @@ from pymongo.errors import (
 )
 from redis.exceptions import RedisError
 
-from jobs.errors import FilterTooSlow, JobgateError, StoreUnavailable
+from jobs.errors import FilterTooSlow, JobgateError, JobTooLarge, NotWritten, StoreUnavailable
 
 _AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)
 
 # What a server answers that is stopping, not primary any more, or cannot reach another: the driver's specification of
 # retryable writes lists these, and mongos passes some of them on without a label.
 _PASSING: Final = frozenset({6, 7, 64, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13435, 13436})
+
+OUT_OF_DISK_SPACE: Final = 14031
+
+_TOO_LARGE: Final = frozenset({10334, 17419, 17420})
+"""A document would grow beyond 16 MB: found on writing it, and by an update on what it has computed."""
 
 REDIS_AWAY: Final = (RedisError, OSError, TimeoutError)
 
@@ -50,6 +55,39 @@ def mongodb_errors() -> Iterator[None]:
 
 
 @contextmanager
+def single_write() -> Iterator[None]:
+    """As :func:`mongodb_errors`, around a write to one document: where the server itself refuses it, that is known.
+
+    Raises :class:`NotWritten` when its disk is full, :class:`JobTooLarge` for a document that would become too large.
+    """
+    try:
+        with mongodb_errors():
+            yield
+    except StoreUnavailable as error:
+        refused = refused_by(error.__cause__)
+        if refused is None:
+            raise
+        raise refused from error
+    except OperationFailure as error:
+        refused = refused_by(error)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+def refused_by(error: BaseException | None) -> NotWritten | JobTooLarge | None:
+    """What it means that a server answered with ``error``; None where no more is known than the driver says."""
+    return refusal_of(error.code) if isinstance(error, OperationFailure) else None
+
+
+def refusal_of(code: int | None) -> NotWritten | JobTooLarge | None:
+    """What it means that a server refused to write one document with this code; None for any other."""
+    if code == OUT_OF_DISK_SPACE:
+        return NotWritten("MongoDB", "its disk is full")
+    return JobTooLarge() if code in _TOO_LARGE else None
+
+
+@contextmanager
 def too_slow(within_ms: int | None) -> Iterator[None]:
     """Raise :class:`FilterTooSlow` for a read that took longer than ``within_ms``, its limit; the store is not away."""
     try:
@@ -66,4 +104,4 @@ def _is_away(error: PyMongoError) -> bool:
         return bool(error.details["writeConcernErrors"])
     if isinstance(error, _AWAY) or error.has_error_label("RetryableWriteError"):
         return True
-    return isinstance(error, OperationFailure) and error.code in _PASSING
+    return isinstance(error, OperationFailure) and error.code in {*_PASSING, OUT_OF_DISK_SPACE}

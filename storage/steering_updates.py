@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jobs.job import Job
 from jobs.lifecycle import RULES, Action, JobStatus
 from jobs.occurrences import Cause
@@ -21,6 +23,9 @@ _CLOSES = {"$and": [_HAS_BEGUN, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
 
 _INTERRUPTED = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
 _CLOSING_ERROR = {"$cond": [{"$gt": ["$run.failures", 0]}, "$last_error", _INTERRUPTED]}
+
+_MARKS_KEPT: Final = 32
+"""A mark is looked for within seconds: others do not steer the same job so often meanwhile that it is pushed out."""
 
 _IS_BETWEEN_RUNS = {"$eq": [{"$ifNull": ["$run", None]}, None]}
 _IS_MANUAL = {"$eq": ["$run.manual", True]}
@@ -133,6 +138,17 @@ def correction_update(job: Job, correction: Correction) -> Pipeline:
     if job.status is JobStatus.SCHEDULED:
         values["scheduled_at"] = correction.next_run_at
     return transition(values, [RULES[Action.RECHECK].event], reason=correction.reason)
+
+
+def not_marked(mark: str) -> Document:
+    """The change that leaves ``mark`` has not taken place."""
+    return {"marks": {"$ne": mark}}
+
+
+def marked(mark: str) -> Document:
+    """A stage that leaves ``mark``: whoever was not told whether the change took place finds it, and does not do it twice."""
+    marks = {"$concatArrays": [{"$ifNull": ["$marks", []]}, [{"$literal": mark}]]}
+    return {"$set": {"marks": {"$slice": [marks, -_MARKS_KEPT]}}}
 
 
 def _due(change: Change) -> dict[str, object]:

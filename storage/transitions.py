@@ -10,7 +10,7 @@ from pymongo import InsertOne, ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from jobs.decisions import Decision
-from jobs.errors import JobgateError, StoreUnavailable
+from jobs.errors import JobgateError, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from jobs.lifecycle import Action
 from jobs.promotion import Promotion
@@ -18,7 +18,7 @@ from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.client import Collection, Database
 from storage.documents import Document, job_from_document
-from storage.errors import mongodb_errors
+from storage.errors import mongodb_errors, refusal_of, single_write
 from storage.filters import LIVING
 from storage.job_updates import (
     Claim,
@@ -36,11 +36,14 @@ from storage.job_updates import (
     unmoved,
 )
 from storage.jobs import RunRef
+from storage.limits import WRITE_SECONDS, within
 from storage.steering_updates import (
     cancel_update,
     change_update,
     correction_update,
     delete_update,
+    marked,
+    not_marked,
     pause_update,
     steerable,
     unchanged_since,
@@ -56,10 +59,6 @@ class KeyTaken(JobgateError):
     """Another job holds the idempotency key."""
 
 
-class WriteRefused(JobgateError):
-    """The database refused one document, e.g. because it would grow beyond 16 MB; the other writes are not affected."""
-
-
 class Steered(JobgateError):
     """The attempt is still its worker's, but a caller has changed what comes after the run: decide again."""
 
@@ -71,8 +70,12 @@ class JobWriter:
         self._jobs: Collection = database["jobs"]
 
     async def insert_many(self, new: Sequence[NewJob]) -> list[Exception | None]:
-        """Insert jobs; each answers None, or :class:`KeyTaken` when its idempotency key belongs to another job."""
-        failed = await self._bulk([InsertOne(new_document(one)) for one in new])
+        """Insert jobs; each answers None, or :class:`KeyTaken` when its idempotency key belongs to another job.
+
+        Or what the database refuses that one with. Raises ``StoreUnavailable``, at the latest when the time for a write is up.
+        """
+        async with within(WRITE_SECONDS):
+            failed = await self._bulk([InsertOne(new_document(one)) for one in new])
         return [failed.get(index) for index in range(len(new))]
 
     async def claim_many(self, claims: Sequence[Claim]) -> list[Job | Exception | None]:
@@ -147,7 +150,7 @@ class JobWriter:
             return False
         is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
         finish = Finish(job.id, job.run.token, decision, job.steered)
-        with mongodb_errors():
+        with single_write():
             result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish, confirmed=False))
         return bool(result.matched_count)
 
@@ -158,37 +161,50 @@ class JobWriter:
             [UpdateOne(claimable(ref), [{"$set": {**update["$set"], "run.nudges": ref.nudge}}]) for ref in refs]
         )
 
-    async def cancel(self, job_id: str, *, actor: str | None, reason: str | None) -> Job | None:
-        """Cancel in whatever status permits it; None when the job is missing or in another status."""
-        return await self._steer(Action.CANCEL, job_id, cancel_update(actor, reason))
+    async def cancel(
+        self, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None
+    ) -> Job | None:
+        """Cancel in whatever status permits it; None when the job is missing or in another status.
 
-    async def pause(self, job_id: str, *, actor: str | None, reason: str | None) -> Job | None:
+        ``mark``: leave this mark in the job, and change nothing where it is already. The same for the changes below.
+        """
+        return await self._steer(Action.CANCEL, job_id, cancel_update(actor, reason), mark)
+
+    async def pause(self, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None) -> Job | None:
         """Pause a recurring job; None when it is missing, does not recur, or is in another status or paused already."""
-        return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason))
+        return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason), mark)
 
     async def pause_unchanged(self, job: Job, *, reason: str) -> Job | None:
         """Pause a recurring job for a reason that was found in it; None as for :meth:`pause`, or when it has changed since."""
         wanted = {**unchanged_since(job, Action.PAUSE), **steerable(Action.PAUSE)}
         return await self._move(wanted, pause_update(None, reason))
 
-    async def delete(self, job_id: str, *, actor: str | None) -> Job | None:
+    async def delete(self, job_id: str, *, actor: str | None, mark: str | None = None) -> Job | None:
         """Delete a job that is over, and answer what it was; None when it is missing, or not over."""
-        return await self._steer(Action.DELETE, job_id, delete_update(actor))
+        return await self._steer(Action.DELETE, job_id, delete_update(actor), mark)
 
-    async def change(self, job: Job, change: Change, *, actor: str | None) -> Job | None:
+    async def change(self, job: Job, change: Change, *, actor: str | None, mark: str | None = None) -> Job | None:
         """Write what was decided from ``job``; None when it has changed since."""
-        return await self._move(unchanged_since(job, change.action), change_update(change, actor))
+        return await self._move(unchanged_since(job, change.action), change_update(change, actor), mark)
 
     async def correct(self, job: Job, correction: Correction) -> Job | None:
         """Move the next instant of ``job``, and nothing else of it; None when it has changed since."""
         return await self._move(unchanged_since(job, Action.RECHECK), correction_update(job, correction))
 
-    async def _steer(self, action: Action, job_id: str, update: Pipeline) -> Job | None:
-        return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update)
-
-    async def _move(self, wanted: Document, update: Pipeline) -> Job | None:
-        document: Document | None
+    async def find_marked(self, job_id: str, mark: str) -> Job | None:
+        """The job as it is now if the change that left ``mark`` took place, even if it has been deleted since."""
         with mongodb_errors():
+            document = await self._jobs.find_one({"_id": {"$eq": job_id}, "marks": {"$eq": mark}}, {"outbox": 0})
+        return None if document is None else job_from_document(document)
+
+    async def _steer(self, action: Action, job_id: str, update: Pipeline, mark: str | None) -> Job | None:
+        return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update, mark)
+
+    async def _move(self, wanted: Document, update: Pipeline, mark: str | None = None) -> Job | None:
+        document: Document | None
+        if mark is not None:
+            wanted, update = {**wanted, **not_marked(mark)}, [*update, marked(mark)]
+        with single_write():
             document = await self._jobs.find_one_and_update(
                 wanted, update, projection={"outbox": 0}, return_document=ReturnDocument.AFTER
             )
@@ -241,4 +257,4 @@ def _was_written(finish: Finish, tokens: Mapping[str, Document]) -> bool | Excep
 def _refusal(failure: Mapping[str, Any]) -> Exception:
     if failure["code"] == _DUPLICATE_KEY:
         return KeyTaken("the idempotency key belongs to another job")
-    return WriteRefused(failure["errmsg"])
+    return refusal_of(failure["code"]) or WriteRefused(failure["errmsg"])

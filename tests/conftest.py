@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from gateway.devstack import Devstack, Servers
 from storage.client import Database, Driver, close_client, open_client, open_database
 from storage.indexes import create_indexes
+from tests.failing import FailingMongod
 
 # A first example pays for imports and caches; a slow machine is no reason to fail.
 hypothesis.settings.register_profile("jobgate", deadline=None, print_blob=True)
@@ -84,6 +85,18 @@ async def own_servers(tmp_path: Path) -> AsyncIterator[StartServers]:
 
     yield start
     await asyncio.gather(*(stack.stop() for stack in stacks))
+
+
+@pytest.fixture(scope="session")
+def failing_mongod() -> Iterator[FailingMongod]:
+    """A MongoDB that can be told to fail. Each test has a database of its own there, by the fixture ``database_name``."""
+    with tempfile.TemporaryDirectory(prefix="jobgate-failing-") as folder:
+        mongod = FailingMongod(Path(folder))
+        run(mongod.server.start())
+        try:
+            yield mongod
+        finally:
+            run(mongod.server.stop())
 
 
 @asynccontextmanager

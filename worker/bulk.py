@@ -16,6 +16,9 @@ logger = logging.getLogger("jobgate.bulk")
 
 _LOOK_EVERY: Final = 1.0
 
+MAX_HELD: Final = 10
+"""Operations that one process moves on in turns: of more, some would not have their turn within their lease."""
+
 
 class BulkRunner:
     """Moves operations on in turns, so that a short one does not wait for a long one to end."""
@@ -29,7 +32,7 @@ class BulkRunner:
 
     async def run_once(self) -> float:
         """Move one operation on by a step; answer the seconds until the next look."""
-        taken = await self._operations.take_over()
+        taken = await self._operations.take_over() if len(self._running) < MAX_HELD else None
         if taken is not None:
             self._running.append(taken)
         if not self._running:

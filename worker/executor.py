@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jobs.cron import CronError
 from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, Succeeded, decide
-from jobs.errors import StoreUnavailable
+from jobs.errors import StoreUnavailable, WriteRefused
 from jobs.job import Job, JobError, Run
 from jobs.lifecycle import Action, JobStatus
 from storage.batches import Batcher
@@ -23,7 +23,7 @@ from storage.clock import DatabaseClock
 from storage.job_updates import Claim, Finish, Progress
 from storage.jobs import RunRef
 from storage.signals import Signals, Topic
-from storage.transitions import Steered, WriteRefused
+from storage.transitions import Steered
 from worker.context import CancelReason, RunFacts, TaskContext
 from worker.handlers import Verdict, call
 from worker.running import Attempt, Running

@@ -10,7 +10,7 @@ from typing import Final
 
 from jobs.cron import CronError
 from jobs.decisions import LeaseExpired, decide
-from jobs.errors import StoreUnavailable
+from jobs.errors import StoreUnavailable, WriteRefused
 from jobs.job import Job, Run
 from jobs.times import to_milliseconds
 from storage.jobs import JobReader
@@ -64,8 +64,12 @@ class Sweeper:
             # Once it is to pause, its end hangs no longer on what comes after it: the next look finds it so.
             await pause_unschedulable(self._writer, job, error)
             return
-        if await self._writer.expire(job, decision):
-            logger.warning("job %s: worker %s was lost", job.id, run.worker)
+        try:
+            if await self._writer.expire(job, decision):
+                logger.warning("job %s: worker %s was lost", job.id, run.worker)
+        except WriteRefused as error:
+            # One that cannot be written holds up none of the others.
+            logger.error("job %s: worker %s was lost, but %s", job.id, run.worker, error)
 
 
 class Feeder:

@@ -26,7 +26,7 @@ from storage.transitions import JobWriter
 from tests.ageing import ago
 from tests.factories import NOW, every, make_job
 from tests.installation import ANN, Installation, installed, offer
-from worker.bulk import BulkRunner
+from worker.bulk import MAX_HELD, BulkRunner
 
 SHOP = JobFilter(product=("shop",))
 CANCEL = BulkRequest(Action.CANCEL, SHOP, "over")
@@ -378,6 +378,27 @@ async def test_a_job_that_cannot_be_written_is_skipped_and_the_others_are_change
     assert counts(await begin_bulk(installation.services, ANN, CANCEL)) == ("completed", 4, 3, 1)
     assert await statuses(database) == {"cancelled": 3, "queued": 1}
     assert "leaves out job job_00002" in caplog.text
+
+
+async def test_a_process_holds_only_so_many_operations_at_a_time(
+    installation: Installation, database: Database
+) -> None:
+    services, operations = installation.services, Operations(database, "runner")
+    await fill(database, 1)
+    waiting = [f"op_{number}" for number in range(MAX_HELD + 1)]
+    for operation_id in waiting:
+        await owner(database, "one").begin(CANCEL, operation_id, actor="ann", now=NOW)
+    await let_go(database)
+    runner = BulkRunner(operations, BulkWriter(database, operations), services.signals, services.clock)
+    runner._running.extend([await begun_again(operations) for _ in range(MAX_HELD)])
+    await runner.run_once()
+    assert await database["operations"].count_documents({"owner": "one"}) == 1
+
+
+async def begun_again(operations: Operations) -> BulkOperation:
+    taken = await operations.take_over()
+    assert taken is not None
+    return taken
 
 
 async def test_it_can_be_followed_until_it_is_over(installation: Installation, database: Database) -> None:

@@ -1,6 +1,8 @@
 """A gateway whose stores go away, and come back."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -71,3 +73,17 @@ async def test_without_redis_jobs_are_dispatched_and_their_events_told(own_serve
         await stack.redis.restart()
         assert await readiness(gateway) == (200, {"status": "ready"})
         await gateway.told(await gateway.dispatched(), EventType.JOB_QUEUED)
+
+
+async def test_a_frozen_redis_holds_up_no_dispatch(own_servers: StartServers) -> None:
+    """Its connections stay open and nothing is answered: for less time than anything waits for Redis."""
+    stack = await own_servers()
+    async with serving_on(stack) as gateway:
+        await gateway.dispatched()
+        os.kill(stack.redis.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                async with asyncio.timeout(1.5):
+                    await gateway.dispatched()
+        finally:
+            os.kill(stack.redis.pid, signal.SIGCONT)

@@ -1,0 +1,205 @@
+"""Changes whose answer was lost: whether they took place is found out, and they take place once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.bulk import BulkStatus
+from jobs.errors import JobNotFound
+from jobs.events import EventType
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.schedule import ScheduleSpec
+from jobs.steering import Change
+from jobs.steering import reschedule as decide_reschedule
+from resolvers.bulk import begin_bulk, stop_operation
+from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
+from storage.client import Database, Driver
+from storage.outbox import Outbox
+from storage.transitions import JobWriter
+from tests.conftest import opened
+from tests.factories import every
+from tests.failing import LOST, FailingMongod
+from tests.installation import ANN, Installation, installed, offer
+from tests.integration.test_bulk import CANCEL, counts
+
+LATER = ScheduleSpec(every_ms=7_200_000)
+
+
+@pytest.fixture
+async def database(failing_mongod: FailingMongod, database_name: str) -> AsyncIterator[Database]:
+    async with opened(failing_mongod.url, database_name, Driver.MOTOR) as database:
+        yield database
+
+
+@pytest.fixture
+async def installation(
+    database: Database, failing_mongod: FailingMongod, servers: Servers, redis_url: str
+) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, failing_mongod.url, redis_url) as installation:
+        yield installation
+
+
+async def told(database: Database, job: Job) -> list[str]:
+    """The types of all that the job has told, in order."""
+    while await Outbox(database).relay(500):
+        pass
+    return [one["type"] async for one in database["events"].find({"job_id": job.id}, sort=[("seq", 1)])]
+
+
+async def recurring(installation: Installation) -> Job:
+    return await installation.dispatch(schedule=every(3600))
+
+
+async def paused(installation: Installation) -> Job:
+    return await pause(installation.services, ANN, (await recurring(installation)).id, None)
+
+
+async def failed(installation: Installation) -> Job:
+    job = await installation.dispatch()
+    database: Database = installation.services.operations._operations.database
+    await database["jobs"].update_one(
+        {"_id": job.id}, [{"$set": {"status": "failed", "completed_at": "$$NOW", "run": None}}]
+    )
+    return await installation.job(job)
+
+
+Steer = Callable[[Installation, Job], Awaitable[Any]]
+
+CHANGES: dict[str, tuple[Callable[[Installation], Awaitable[Job]], Steer, EventType, JobStatus | None]] = {
+    "cancel": (
+        recurring,
+        lambda at, job: cancel(at.services, ANN, job.id, None),
+        EventType.JOB_CANCELLED,
+        JobStatus.CANCELLED,
+    ),
+    "pause": (recurring, lambda at, job: pause(at.services, ANN, job.id, None), EventType.JOB_PAUSED, JobStatus.PAUSED),
+    "resume": (
+        paused,
+        lambda at, job: resume(at.services, ANN, job.id),
+        EventType.JOB_RESUMED,
+        JobStatus.SCHEDULED,
+    ),
+    "reschedule": (
+        paused,
+        lambda at, job: reschedule(at.services, ANN, job.id, LATER),
+        EventType.JOB_RESCHEDULED,
+        JobStatus.PAUSED,
+    ),
+    "retry": (
+        failed,
+        lambda at, job: retry(at.services, ANN, job.id, 60_000),
+        EventType.JOB_SCHEDULED,
+        JobStatus.SCHEDULED,
+    ),
+    "delete": (failed, lambda at, job: delete(at.services, ANN, job.id), EventType.JOB_DELETED, None),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_change_that_took_place_is_answered_as_if_its_answer_had_come(
+    installation: Installation, failing_mongod: FailingMongod, database: Database, name: str
+) -> None:
+    prepare, steer, event, status = CHANGES[name]
+    job = await prepare(installation)
+    before = (await told(database, job)).count(event.value)
+    with failing_mongod.failing("findAndModify", on=f"{database.name}.jobs", times=1, **LOST):
+        answer = await steer(installation, job)
+    if status is None:
+        assert answer == job.id
+        assert await installation.services.jobs.find(job.id) is None
+    else:
+        assert (answer.id, answer.status, answer.revision) == (job.id, status, job.revision + 1)
+        assert await installation.job(job) == answer
+    assert (await told(database, job)).count(event.value) == before + 1
+
+
+async def test_a_change_that_did_not_take_place_is_tried_again_within_the_time(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    job = await recurring(installation)
+    hang = {"blockConnection": True, "blockTimeMS": 4_000}
+    with failing_mongod.failing("findAndModify", on=f"{database.name}.jobs", times=1, **hang):
+        answer = await cancel(installation.services, ANN, job.id, "over")
+    assert answer.status is JobStatus.CANCELLED
+    assert (await told(database, job)).count("job.cancelled") == 1
+
+
+async def test_a_deletion_whose_traces_are_gone_already_took_place(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    class Relayed(JobWriter):
+        """Loses the answer to the first deletion, and has the relay remove the tombstone before anybody looks for it."""
+
+        tries = 0
+
+        async def delete(self, job_id: str, *, actor: str | None, mark: str | None = None) -> Job | None:
+            self.tries += 1
+            if self.tries > 1:
+                return await super().delete(job_id, actor=actor, mark=mark)
+            with failing_mongod.failing("findAndModify", on=f"{database.name}.jobs", times=1, **LOST):
+                try:
+                    return await super().delete(job_id, actor=actor, mark=mark)
+                finally:
+                    while await database["jobs"].find_one({"_id": job_id}):
+                        await Outbox(database).relay(500)
+
+    job = await failed(installation)
+    services = replace(installation.services, writer=Relayed(database))
+    async with asyncio.timeout(10):
+        assert await delete(services, ANN, job.id) == job.id
+
+
+async def test_what_never_was_there_is_not_found_rather_than_deleted(installation: Installation) -> None:
+    with pytest.raises(JobNotFound):
+        await delete(installation.services, ANN, "job_1")
+
+
+async def test_a_change_is_not_done_twice_though_others_have_steered_the_job_back_meanwhile(
+    installation: Installation,
+) -> None:
+    writer = installation.services.writer
+    job = await recurring(installation)
+    assert await writer.pause(job.id, actor="ann", reason=None, mark="one") is not None
+    resumed = await resume(installation.services, ANN, job.id)
+    assert await writer.pause(job.id, actor="ann", reason=None, mark="one") is None
+    assert await writer.find_marked(job.id, "one") == resumed
+    assert await writer.find_marked(job.id, "two") is None
+
+
+async def test_what_was_decided_anew_is_not_done_twice_either(installation: Installation) -> None:
+    def decided(job: Job) -> Change:
+        return decide_reschedule(job, LATER, installation.services.clock.now(), ())
+
+    writer = installation.services.writer
+    job = await recurring(installation)
+    changed = await writer.change(job, decided(job), actor="ann", mark="one")
+    assert changed is not None
+    assert await writer.change(changed, decided(changed), actor="ann", mark="one") is None
+    assert await writer.change(changed, decided(changed), actor="ann", mark="two") is not None
+
+
+async def test_an_operation_whose_answer_was_lost_has_begun(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    await installation.dispatch(product="shop")
+    with failing_mongod.failing("insert", on=f"{database.name}.operations", times=1, **LOST):
+        operation = await begin_bulk(installation.services, ANN, CANCEL)
+    assert counts(operation) == ("completed", 1, 1, 0)
+
+
+async def test_an_operation_that_was_stopped_is_answered_though_the_first_answer_was_lost(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    await installation.dispatch(product="shop")
+    services = installation.services
+    operation = await services.bulk.begin(CANCEL, "op_1", actor="ann", now=services.clock.now())
+    with failing_mongod.failing("findAndModify", on=f"{database.name}.operations", times=1, **LOST):
+        stopped = await stop_operation(services, ANN, operation.id)
+    assert stopped is not None
+    assert stopped.status is BulkStatus.STOPPED
