@@ -145,10 +145,11 @@ class JobWriter:
         return moved + moved_singly
 
     async def expire(self, job: Job, decision: Decision) -> bool:
-        """Take the run from a worker whose lease has run out; False when the worker was heard of meanwhile."""
+        """Take the run from a worker whose lease had run out when ``job`` was read; False when it was heard of since."""
         if job.run is None or job.run.token is None:
             return False
-        is_over = {"$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
+        # The very lease that was seen to be over: the driver may send this again behind an outage, when a later one is too.
+        is_over = {"run.lease_until": {"$eq": job.run.lease_until}, "$expr": {"$lt": ["$run.lease_until", "$$NOW"]}}
         finish = Finish(job.id, job.run.token, decision, job.steered)
         with single_write():
             result = await self._jobs.update_one({**held(finish), **is_over}, finish_update(finish, confirmed=False))

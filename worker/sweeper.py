@@ -17,6 +17,7 @@ from storage.jobs import JobReader
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from worker.unschedulable import pause_unschedulable
+from worker.watch import Watch
 
 logger = logging.getLogger("jobgate.sweeper")
 
@@ -24,7 +25,11 @@ _BATCH: Final = 100
 
 
 class Sweeper:
-    """Expires leases. Patient after an outage of the database: workers that live must be able to renew theirs first."""
+    """Expires leases, but only once it has watched the database answer for as long as one: see :class:`worker.watch.Watch`.
+
+    After an outage, workers that live are thereby the first to be heard: their results wait for the database, and handlers
+    that are being stopped hold on to their runs.
+    """
 
     def __init__(
         self, jobs: JobReader, writer: JobWriter, signals: Signals, *, lease: timedelta, every: timedelta
@@ -32,29 +37,28 @@ class Sweeper:
         self._jobs = jobs
         self._writer = writer
         self._signals = signals
-        self._lease = lease.total_seconds()
-        self._every = every.total_seconds()
-        # This process may be the first to see the database again: one heartbeat's time for those that still work.
-        self._patient_until = time.monotonic() + self._lease / 3
+        self._watch = Watch(lease.total_seconds())
+        self._every = min(every.total_seconds(), self._watch.longest_pause)
 
     async def run_once(self) -> float:
-        """Expire what is over; answer the seconds until the next look."""
-        patience = self._patient_until - time.monotonic()
-        if patience > 0:
-            return min(patience, self._every)
+        """Expire what is over; answer the seconds until the next look. Raises ``StoreUnavailable``."""
         try:
             return await self._sweep()
         except StoreUnavailable:
-            self._patient_until = time.monotonic() + self._lease
+            self._watch = self._watch.failed()
             raise
 
     async def _sweep(self) -> float:
         now, expired = await self._jobs.expired(_BATCH)
+        self._watch = self._watch.answered(time.monotonic())
+        if now is None or not self._watch.is_long_enough:
+            return self._every
         for job in expired:
-            if now is not None and job.run is not None:
+            if job.run is not None:
                 await self._expire(job, job.run, now)
-        if expired:
-            self._signals.wake(Topic.OUTBOX, Topic.BACKLOG, Topic.SCHEDULED)
+                # Each of these is a look as well: many of them in a row are no gap.
+                self._watch = self._watch.answered(time.monotonic())
+        self._signals.wake(Topic.OUTBOX, Topic.BACKLOG, Topic.SCHEDULED)
         return 0.0 if len(expired) == _BATCH else self._every
 
     async def _expire(self, job: Job, run: Run, now: datetime) -> None:

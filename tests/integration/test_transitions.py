@@ -274,6 +274,17 @@ async def test_a_lease_that_still_holds_is_not_taken(store: Store) -> None:
     assert await store.get() == job
 
 
+async def test_a_lease_that_was_renewed_since_it_was_seen_to_be_over_is_not_taken_even_when_that_one_is_over_too(
+    store: Store,
+) -> None:
+    """The driver sends a write once more when an outage is over."""
+    job, run = await store.running(lease=timedelta(hours=-2))
+    renewed = {"$set": {"run.lease_until": store.clock.now() - timedelta(hours=1)}}
+    await store.raw["jobs"].update_one({"_id": job.id}, renewed)
+    assert not await store.writer.expire(job, decide(job, run, LeaseExpired(), now=store.clock.now(), draw=0.0))
+    assert (await store.get()).status is JobStatus.RUNNING
+
+
 async def test_a_job_that_does_not_run_cannot_expire(store: Store) -> None:
     job = await store.dispatch()
     running, run = await store.running("t2", job_id="job_2")

@@ -1,0 +1,177 @@
+"""Leases and outages: a worker that lives is not called lost because nobody could hear it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gateway.devstack.stack import Devstack
+from jobs.errors import StoreUnavailable
+from jobs.events import EventType
+from jobs.job import Job, Run
+from jobs.lifecycle import JobStatus
+from storage.client import Driver
+from storage.heartbeats import LeaseKeeper
+from storage.job_updates import Claim, first_nudge
+from tests.conftest import StartServers, opened
+from tests.installation import DEADLINE, Installation, installed, offer
+from worker.context import TaskContext
+from worker.sweeper import Sweeper
+
+LEASE = timedelta(seconds=0.9)
+LONG_OVER = timedelta(hours=-1)
+
+Stage = Callable[[], AbstractAsyncContextManager[tuple[Devstack, Installation]]]
+
+
+@pytest.fixture
+def stage(own_servers: StartServers, database_name: str) -> Stage:
+    """Servers of its own, and an installation on them without a worker."""
+
+    @asynccontextmanager
+    async def set_up() -> AsyncIterator[tuple[Devstack, Installation]]:
+        stack = await own_servers()
+        async with opened(stack.mongod.url, database_name, Driver.MOTOR) as database:
+            await offer(database, "demo.echo", "demo.slow")
+            async with installed(database, stack.mongod.url, stack.redis.url) as installation:
+                yield stack, installation
+
+    return set_up
+
+
+@contextmanager
+def stopped(stack: Devstack) -> Iterator[None]:
+    """The database answers nobody, and refuses nobody either."""
+    os.kill(stack.mongod.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(stack.mongod.pid, signal.SIGCONT)
+
+
+async def claimed(installation: Installation, lease: timedelta) -> tuple[Job, Run]:
+    """A run that a worker has, which the test plays."""
+    job = await installation.dispatch()
+    assert job.run is not None
+    claim = Claim(first_nudge(job, job.run), "w1", f"token of {job.id}", lease)
+    [running] = await installation.services.writer.claim_many([claim])
+    assert isinstance(running, Job)
+    assert running.run is not None
+    return running, running.run
+
+
+async def knock_until(condition: Callable[[], bool], keeper: LeaseKeeper) -> None:
+    """Try to reach a database that does not answer, each time for a quarter of a lease, until this is so."""
+    while not condition():
+        with pytest.raises(StoreUnavailable):
+            await asyncio.to_thread(keeper.renew, {"nobody's": "job_0"})
+
+
+def new_sweeper(installation: Installation) -> Sweeper:
+    services = installation.services
+    return Sweeper(services.jobs, services.writer, services.signals, lease=LEASE, every=timedelta(seconds=10))
+
+
+async def sweep_until_lost(sweeper: Sweeper, installation: Installation, job: Job) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await installation.job(job)).status is JobStatus.RUNNING:
+            await sweeper.run_once()
+
+
+async def an_outage_during(look: Awaitable[Any], stack: Devstack, is_over: Callable[[], bool], url: str) -> None:
+    with closing(LeaseKeeper(url, "nowhere", LEASE)) as knocking:
+        looking = asyncio.ensure_future(look)
+        with stopped(stack):
+            await knock_until(is_over, knocking)
+            assert not looking.done()
+        await looking
+
+
+@pytest.mark.parametrize("when", ["during a look", "between two looks"])
+async def test_who_could_not_renew_because_of_an_outage_is_not_lost(stage: Stage, when: str) -> None:
+    """The database is as slow as can be, yet nothing fails: the answers come once it goes on."""
+    async with stage() as (stack, installation):
+        sweeper, clock, url = new_sweeper(installation), installation.services.clock, stack.mongod.url
+        decoy, _ = await claimed(installation, LONG_OVER)
+        await sweep_until_lost(sweeper, installation, decoy)
+
+        job, run = await claimed(installation, LEASE)
+        lease_until = run.lease_until
+        assert lease_until is not None
+        look = sweeper.run_once if when == "during a look" else clock.synchronise
+        await an_outage_during(look(), stack, lambda: clock.now() > lease_until, url)
+        await sweeper.run_once()
+
+        assert await installation.job(job) == job
+        with closing(LeaseKeeper(url, installation.config.database, LEASE)) as keeper:
+            renewal = await asyncio.to_thread(keeper.renew, {f"token of {job.id}": job.id})
+        assert renewal.held == {f"token of {job.id}"}
+        # And if it is heard of no more, it is lost after all.
+        await sweep_until_lost(sweeper, installation, job)
+
+
+async def test_an_error_ends_what_was_seen_so_far(stage: Stage) -> None:
+    async with stage() as (stack, installation):
+        sweeper = new_sweeper(installation)
+        decoy, _ = await claimed(installation, LONG_OVER)
+        await sweep_until_lost(sweeper, installation, decoy)
+        await stack.mongod.kill()
+        with pytest.raises(StoreUnavailable):
+            await sweeper.run_once()
+        await stack.mongod.restart()
+        job, _ = await claimed(installation, LONG_OVER)
+        await sweeper.run_once()
+        assert (await installation.job(job)).status is JobStatus.RUNNING
+        await sweep_until_lost(sweeper, installation, job)
+
+
+async def test_it_looks_three_times_a_lease_however_rarely_it_is_told_to(stage: Stage) -> None:
+    async with stage() as (_, installation):
+        assert await new_sweeper(installation).run_once() == LEASE.total_seconds() / 3
+
+
+async def test_behind_an_outage_no_second_attempt_begins_while_the_first_still_stops(stage: Stage) -> None:
+    """Its worker stops what it could not renew. Until the handler has stopped, however slowly, nobody else has the run."""
+    ledger: list[str] = []
+    stopping, may_stop = asyncio.Event(), asyncio.Event()
+
+    async def slow(context: TaskContext, _: Any) -> Any:
+        ledger.append(f"begin {context.attempt}")
+        if context.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopping.set()
+                await may_stop.wait()
+                ledger.append("end 1")
+
+    async with stage() as (stack, installation):
+        clock, url, lease = installation.services.clock, stack.mongod.url, installation.config.lease
+        await installation.worker({"demo.slow": slow}, cancel_grace=timedelta(seconds=60))
+        job = await installation.dispatch("demo.slow")
+        await installation.until(job, EventType.JOB_STARTED)
+        # By then the worker's sweeper has seen enough.
+        decoy, _ = await claimed(installation, LONG_OVER)
+        await installation.until(decoy, EventType.JOB_QUEUED, times=2)
+
+        began = clock.now()
+        with stopped(stack), closing(LeaseKeeper(url, "nowhere", lease)) as knocking:
+            await stopping.wait()
+            await knock_until(lambda: clock.now() > began + lease, knocking)
+        running = await installation.job(job)
+        while not (running.run and running.run.lease_until and running.run.lease_until > clock.now() + lease / 2):
+            assert running.run is not None
+            assert running.run.token is not None
+            running = await installation.job(job)
+
+        assert ledger == ["begin 1"]
+        may_stop.set()
+        await installation.until(job, EventType.JOB_COMPLETED)
+        [record] = await installation.runs(job)
+    assert ledger == ["begin 1", "end 1", "begin 2"]
+    assert record.attempts == 2
