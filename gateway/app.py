@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql_http import INIT_WITHIN, GraphQLEndpoint
 from gateway.wiring import Gateway
+from schema.admission import MAX_IN_FLIGHT
 from schema.build import build_schema
 
 GRAPHQL_PATH: Final = "/graphql"
@@ -26,7 +27,11 @@ class State(TypedDict):
 
 
 def build_app(
-    opening: AbstractAsyncContextManager[Gateway], *, graphiql: bool, init_within: timedelta = INIT_WITHIN
+    opening: AbstractAsyncContextManager[Gateway],
+    *,
+    graphiql: bool,
+    init_within: timedelta = INIT_WITHIN,
+    max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Starlette:
     """The application on a gateway that it opens when it starts, and closes when it stops."""
 
@@ -35,7 +40,7 @@ def build_app(
         async with opening as gateway:
             yield {"gateway": gateway}
 
-    endpoint = GraphQLEndpoint(build_schema(), graphiql=graphiql, init_within=init_within)
+    endpoint = GraphQLEndpoint(build_schema(max_in_flight), graphiql=graphiql, init_within=init_within)
     return Starlette(
         routes=[
             # Both at the very path: a mount would answer it with a redirect, and WebSockets not at all.

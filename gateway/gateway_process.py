@@ -51,7 +51,8 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
             logger.info("gateway is ready: %s", graphql_url(settings.host, listener.getsockname()[1]))
             say_ready(ready_fd)
 
-        server = Server(uvicorn_config(build_app(nullcontext(gateway), graphiql=settings.graphiql)), started)
+        app = build_app(nullcontext(gateway), graphiql=settings.graphiql, max_in_flight=settings.max_in_flight)
+        server = Server(uvicorn_config(app), started)
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)
         await server.serve([listener])

@@ -81,6 +81,10 @@ class Settings(BaseModel):
         default=8000, description="The port that the gateway listens on."
     )
     graphiql: bool = Field(default=False, description="Whether the gateway serves GraphiQL. `jobgate dev` does.")
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=500,
+        description="Queries and mutations that one gateway works on at a time; others are refused at once with UNAVAILABLE.",
+    )
     tasks: Annotated[str, AfterValidator(_modules)] = Field(
         default="", description="The modules whose tasks a worker runs, separated by commas."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import strawberry
@@ -21,6 +22,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from schema.admission import MAX_IN_FLIGHT, Admission, InFlight
 from schema.faults import OneOperation, PublicErrors
 from schema.mutation import Mutation
 from schema.query import Query
@@ -59,14 +61,15 @@ class Schema(strawberry.Schema):
         """Unexpected errors are logged where they are masked."""
 
 
-def build_schema() -> Schema:
+def build_schema(max_in_flight: int = MAX_IN_FLIGHT) -> Schema:
     """The schema with everything that every operation passes through."""
+    in_flight = InFlight(max_in_flight)
     return Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[PublicErrors, ValidationCache, OneOperation, _token_limit],
+        extensions=[PublicErrors, ValidationCache, OneOperation, _token_limit, partial(Admission, in_flight)],
     )
 
 

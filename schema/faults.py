@@ -39,6 +39,8 @@ UNAVAILABLE: Final = "UNAVAILABLE"
 JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
 INTERNAL: Final = "INTERNAL"
 
+_BUSY_SECONDS: Final = 1.0
+
 _CODES: Final[dict[type[Exception], str]] = {
     CursorExpired: CURSOR_EXPIRED,
     FilterTooSlow: FILTER_TIMEOUT,
@@ -81,6 +83,12 @@ class OneOperation(SchemaExtension):
 
 def _is_operation(definition: DefinitionNode) -> bool:
     return isinstance(definition, OperationDefinitionNode)
+
+
+def too_busy() -> GraphQLError:
+    """The fault of an operation that is not begun, since the gateway has as many under way as it may."""
+    message = "this gateway has too much to do: nothing was begun, ask again in a moment, or another one"
+    return GraphQLError(message, extensions={"code": UNAVAILABLE, "retryAfter": _BUSY_SECONDS})
 
 
 def published(error: GraphQLError) -> GraphQLError:

@@ -242,7 +242,12 @@ async def serving(
         port = listener.getsockname()[1]
         async with open_gateway(settings) as gateway:
             await offer(gateway.database, "demo.echo")
-            app = build_app(nullcontext(gateway), graphiql=settings.graphiql, init_within=init_within)
+            app = build_app(
+                nullcontext(gateway),
+                graphiql=settings.graphiql,
+                init_within=init_within,
+                max_in_flight=settings.max_in_flight,
+            )
             started = asyncio.Event()
             server = Server(uvicorn_config(app), started.set)
             async with asyncio.TaskGroup() as group:

@@ -106,7 +106,9 @@ def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
     )
     if not frozen:
         yield from unless(
-            done.seconds <= ANSWERED_WITHIN, f"a {done.kind} took {done.seconds:.1f} s ({done.outcome} {done.code})"
+            done.seconds <= ANSWERED_WITHIN,
+            f"a {done.kind} of gateway {done.gateway} at {done.began - evidence.began:.0f} s took {done.seconds:.1f} s "
+            f"({done.outcome} {done.code})",
         )
     from_gateway = bool(done.answer) and done.outcome is not Outcome.OK
     if from_gateway:

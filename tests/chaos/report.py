@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -12,6 +12,7 @@ from tests.chaos.caller_checks import start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
 from tests.chaos.history import Outcome
+from tests.chaos.nemesis import Fault
 
 CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     job_checks.every_acknowledged_dispatch_is_done,
@@ -53,8 +54,9 @@ def told(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[str]:
 
 def _costs(evidence: Evidence) -> Iterator[str]:
     yield from _sums(evidence)
-    for kind, times, stall, wait in _recoveries(evidence):
-        yield f"    {times}x {kind:<40} longest stall of acknowledgements {stall:5.2f} s, of a run in the queue {wait:5.2f} s"
+    for fault, stall, wait in _recoveries(evidence):
+        at = f"{fault.began - evidence.began:4.0f} s"
+        yield f"    {at} {fault.kind:<40} longest stall of acknowledgements {stall:5.2f} s, of a run in the queue {wait:5.2f} s"
 
 
 def _sums(evidence: Evidence) -> Iterator[str]:
@@ -97,17 +99,13 @@ def _why(evidence: Evidence) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
 
 
-def _recoveries(evidence: Evidence) -> Iterator[tuple[str, int, float, float]]:
-    """For each kind of fault: how often, the longest stall of acknowledgements, and the longest wait of a run, in seconds."""
+def _recoveries(evidence: Evidence) -> Iterator[tuple[Fault, float, float]]:
+    """For each fault until the next: the longest stall of acknowledgements, and the longest wait of a run, in seconds."""
     acknowledged = sorted(done.ended for done in evidence.history.of("dispatch", outcome=Outcome.OK))
-    stalls: defaultdict[str, list[float]] = defaultdict(list)
-    waits: defaultdict[str, list[float]] = defaultdict(list)
     for fault, begin, end in evidence.windows():
         times = [begin, *(at for at in acknowledged if begin < at < end)]
-        stalls[fault.kind].append(max((after - before for before, after in pairwise(times)), default=end - begin))
-        waits[fault.kind].append(max(_waits_within(evidence, begin, end), default=0.0))
-    for kind in sorted(stalls):
-        yield kind, len(stalls[kind]), max(stalls[kind]), max(waits[kind])
+        stall = max((after - before for before, after in pairwise(times)), default=end - begin)
+        yield fault, stall, max(_waits_within(evidence, begin, end), default=0.0)
 
 
 def _waits_within(evidence: Evidence, begin: float, end: float) -> Iterator[float]:
