@@ -73,7 +73,7 @@ class Stage:
             job = await self.services.jobs.find(job_id)
             assert job is not None
             assert job.run is not None
-            attempt = Attempt(job, job.run, FIRST, time.monotonic())
+            attempt = Attempt(job, job.run, FIRST, time.monotonic() + LEASE.total_seconds())
             said = "" if before is None else f"{await before(door, job_id)}, "
             seat.running.add(attempt)
             await seat.executor._execute(attempt)
