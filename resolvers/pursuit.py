@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from jobs.errors import NotWritten, StoreUnavailable, WriteRefused
+from jobs.errors import JobgateError, NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from resolvers.services import Services
 from storage.limits import LOOK_SECONDS, WRITE_SECONDS, Deadline
@@ -57,7 +57,7 @@ class Pursuit:
         for _ in range(_TRIES):
             try:
                 async with self._deadline.within(WRITE_SECONDS):
-                    job = await self._own_change() or await step()
+                    job = await self._own_change() or await self._taken(step)
             except StoreUnavailable as error:
                 if not self.is_open:
                     raise
@@ -67,6 +67,18 @@ class Pursuit:
             if job is not None:
                 return job
         raise self._gave_up()
+
+    async def _taken(self, step: Callable[[], Awaitable[Job | None]]) -> Job | None:
+        try:
+            return await step()
+        except StoreUnavailable:
+            raise
+        except JobgateError:
+            # What refuses it may be its own doing, which no majority had confirmed yet when it was looked for.
+            own = await self._own_change()
+            if own is None:
+                raise
+            return own
 
     async def _own_change(self) -> Job | None:
         return await self._services.writer.find_marked(self._job_id, self.mark) if self.is_open else None

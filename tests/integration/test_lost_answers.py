@@ -9,7 +9,7 @@ import pytest
 
 from gateway.devstack import Servers
 from jobs.bulk import BulkStatus
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import EventType
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -17,8 +17,10 @@ from jobs.schedule import ScheduleSpec
 from jobs.steering import Change
 from jobs.steering import reschedule as decide_reschedule
 from resolvers.bulk import begin_bulk, stop_operation
+from resolvers.pursuit import Pursuit
 from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
 from storage.client import Database, Driver
+from storage.errors import OUT_OF_DISK_SPACE
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
 from tests.conftest import opened
@@ -203,3 +205,33 @@ async def test_an_operation_that_was_stopped_is_answered_though_the_first_answer
         stopped = await stop_operation(services, ANN, operation.id)
     assert stopped is not None
     assert stopped.status is BulkStatus.STOPPED
+
+
+async def test_a_job_that_keeps_changing_is_given_up(installation: Installation) -> None:
+    async def changed_meanwhile() -> Job | None:
+        return None
+
+    with pytest.raises(StoreUnavailable, match=r"the job kept changing$"):
+        await Pursuit(installation.services, "job_1").until_known(changed_meanwhile)
+
+
+async def test_a_job_that_keeps_changing_after_a_lost_answer_may_have_been_changed(installation: Installation) -> None:
+    async def lost() -> Job | None:
+        raise StoreUnavailable("MongoDB", "NetworkTimeout")
+
+    async def step() -> Job | None:
+        return None if pursuit.is_open else await pursuit.write(lost())
+
+    pursuit = Pursuit(installation.services, "job_1")
+    with pytest.raises(StoreUnavailable, match="the job kept changing; it is unknown whether the job was changed"):
+        await pursuit.until_known(step)
+
+
+async def test_an_operation_that_was_begun_is_answered_whatever_becomes_of_its_first_jobs(
+    installation: Installation, failing_mongod: FailingMongod, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await installation.dispatch(product="shop")
+    with failing_mongod.failing("update", on=f"{database.name}.jobs", errorCode=OUT_OF_DISK_SPACE):
+        operation = await begin_bulk(installation.services, ANN, CANCEL)
+    assert counts(operation) == ("running", 1, 0, 0)
+    assert "the first steps of an operation: MongoDB is unavailable" in caplog.text
