@@ -61,16 +61,23 @@ class Caller:
         """Carry out one operation, and answer what became of it. Raises nothing that a fault could cause."""
         gateway = next(self._turns) % len(self._urls)
         operation = self._history.begin(kind, variables, gateway)
+
+        async def note(event: str, _: Any) -> None:
+            if event == "http11.send_request_body.complete":
+                operation.sent = now()
+            elif event == "http11.receive_response_headers.complete":
+                operation.ended = now()
+
         try:
             body = {"query": _DOCUMENTS[kind], "variables": variables}
-            response = await self._http.post(self._urls[gateway], json=body)
+            response = await self._http.post(self._urls[gateway], json=body, extensions={"trace": note})
             _settle(operation, response)
         except httpx.ConnectError as error:
             operation.outcome, operation.code = Outcome.REFUSED, type(error).__name__
         except httpx.TransportError as error:
             operation.outcome, operation.code = Outcome.UNKNOWN, type(error).__name__
         finally:
-            operation.ended = now()
+            operation.ended = operation.ended or now()
         return operation
 
 

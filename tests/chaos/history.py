@@ -30,6 +30,8 @@ class Operation:
     arguments: dict[str, Any]
     gateway: int
     began: float
+    sent: float = 0.0
+    """When the request had left; 0 before."""
     ended: float = 0.0
     outcome: Outcome = Outcome.OPEN
     answer: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +41,8 @@ class Operation:
 
     @property
     def seconds(self) -> float:
-        return self.ended - self.began
+        """How long the gateway took: a crowd of callers in one process take their own time over their requests."""
+        return self.ended - self.sent if self.sent else 0.0
 
 
 class History:

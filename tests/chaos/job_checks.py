@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from jobs.decisions import WORKER_LOST
 from tests.chaos.evidence import Document, Evidence, is_over
 from tests.chaos.findings import Finding, unless
 from tests.chaos.fleet import DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS
@@ -67,12 +68,22 @@ def _overlaps(evidence: Evidence, job: str, work: Sequence[Effect]) -> Iterator[
     for first, second in pairwise(work):
         if second.began >= first.ended:
             continue
-        lost = any(_LOST in (event["reason"] or "") for event in evidence.told.get(job, ()))
+        lost = any(
+            first.began < event["at"].timestamp() <= second.began
+            for event in evidence.told[job]
+            if _tells_of_loss(event)
+        )
         yield from unless(
             lost and _could_not_stop(evidence, first),
             f"{job}: attempt {second.attempt} began {first.ended - second.began:.2f} s before attempt {first.attempt} "
             f"of process {first.pid} had ended ({first.end}, {first.task})",
         )
+
+
+def _tells_of_loss(event: Document) -> bool:
+    """The run went to another worker, or ended because it must not: the job was paused, or lost its worker too often."""
+    failed = event["type"] == "job.failed" and event["error"]["code"] == WORKER_LOST
+    return failed or _LOST in (event["reason"] or "")
 
 
 def _could_not_stop(evidence: Evidence, effect: Effect) -> bool:
