@@ -31,6 +31,9 @@ def main() -> int:
         "--rolling", action="store_true", help="restart all workers in turn, three times, and nothing else"
     )
     parser.add_argument("--teeth", nargs="*", metavar="BUG", help=f"plant bugs, all or some of: {', '.join(TEETH)}")
+    parser.add_argument(
+        "--control", action="store_true", help="with --teeth: do the same without the bugs: nothing may be found"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the logs and the data, and say where")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="jobgate-chaos-"))
@@ -46,7 +49,7 @@ def main() -> int:
 async def _run(options: argparse.Namespace, folder: Path) -> int:
     async with _started(folder) as cluster:
         if options.teeth is not None:
-            return await _bite(cluster, folder, options.teeth or list(TEETH))
+            return await _bite(cluster, folder, options.teeth or list(TEETH), planted=not options.control)
         held = []
         for seed in options.seed or [1]:
             print(
@@ -70,22 +73,23 @@ def _show(evidence: Evidence, findings: Sequence[Finding]) -> bool:
     return all(finding.holds for finding in findings)
 
 
-async def _bite(cluster: Cluster, folder: Path, names: list[str]) -> int:
-    found = 0
+async def _bite(cluster: Cluster, folder: Path, names: list[str], *, planted: bool) -> int:
+    as_expected = 0
     for name in names:
-        evidence, findings = await bite(cluster, folder, name)
+        evidence, findings = await bite(cluster, folder, name, planted=planted)
         broken = [finding for finding in findings if not finding.holds]
-        caught = any(finding.name in TEETH[name].shows_in for finding in broken)
-        found += caught
+        found = any(finding.name in TEETH[name].shows_in for finding in broken) if planted else bool(broken)
+        as_expected += found is planted
         print(
-            f"{'found' if caught else 'MISSED':<7} {name:<26} broken: {' '.join(f.name for f in broken) or 'nothing'}"
+            f"{'found' if found else 'nothing':<8} {name:<26} broken: {' '.join(f.name for f in broken) or 'nothing'}"
         )
         for finding in broken:
             print(f"          {finding.name}: {finding.violations[0]}", flush=True)
-        if not caught:
+        if found is not planted:
             print("\n".join(told(evidence, findings)), flush=True)
-    print(f"{found} of {len(names)} planted bugs found")
-    return 0 if found == len(names) else 1
+    what = "planted bugs found" if planted else "found to be in order without their bugs"
+    print(f"{as_expected} of {len(names)} {what}")
+    return 0 if as_expected == len(names) else 1
 
 
 @asynccontextmanager
