@@ -14,7 +14,8 @@ ANSWERED_WITHIN: Final = 15.0
 STARTED_WITHIN: Final = 20.0
 """Seconds from queued to started at most, outages included."""
 
-_HONEST: Final = frozenset({"UNAVAILABLE", "TRANSITION_REFUSED", "NOT_FOUND", "FILTER_TIMEOUT"})
+_HONEST: Final = frozenset({"UNAVAILABLE", "TRANSITION_REFUSED", "NOT_FOUND", "FILTER_TIMEOUT", "INVALID_INPUT"})
+"""The last, since a call that has to wait can come after the end date that it asks for."""
 
 
 def one_key_makes_one_job(evidence: Evidence) -> Finding:
