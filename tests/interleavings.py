@@ -33,9 +33,9 @@ async def every_order(play_all: PlayAll) -> list[Played]:
     """Play all orders, each of them once.
 
     The first order lets the one who is seated first do everything first. Every other one leaves an order that was played at
-    some turn: it begins as that did, and goes on with the other one's turn. Each is reached from exactly one, since an order is left
-    only behind the turns that it was itself given. An actor that has left takes no turn: orders that would differ only in
-    that are one and the same, and played once.
+    some turn: it begins as that did, and goes on with the other one's turn. Each is reached from exactly one, since an
+    order is left only behind the turns that it was itself given. An actor that has left takes no turn: orders that would
+    differ only in that are one and the same, and played once.
     """
     played: list[Played] = []
     beginnings: list[tuple[int, ...]] = [()]

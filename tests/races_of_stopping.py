@@ -21,15 +21,14 @@ RACES: Final = (
         """,
     ),
     Race(
-        "cancel, claim again after a retry",
+        "cancel, fail and wait for a retry",
         lambda jobs: jobs.queued(retries=1),
-        lambda on: (in_turn(on.worker(fails=True), on.promoter()), on.cancel()),
+        lambda on: (on.worker(fails=True), on.cancel()),
         """
-        cancelled | -, - | ok
-        started cancelled | -, - | ok
-        started cancelled | did 1.1, - | ok
-        started retrying cancelled | did 1.1, - | ok
-        started retrying queued cancelled | did 1.1, moved | ok
+        cancelled | - | ok
+        started cancelled | - | ok
+        started cancelled | did 1.1 | ok
+        started retrying cancelled | did 1.1 | ok
         """,
     ),
     Race(

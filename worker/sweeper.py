@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,11 +32,19 @@ class Sweeper:
     """
 
     def __init__(
-        self, jobs: JobReader, writer: JobWriter, signals: Signals, *, lease: timedelta, every: timedelta
+        self,
+        jobs: JobReader,
+        writer: JobWriter,
+        signals: Signals,
+        *,
+        lease: timedelta,
+        every: timedelta,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._signals = signals
+        self._clock = clock
         self._watch = Watch(lease.total_seconds())
         self._every = min(every.total_seconds(), self._watch.longest_pause)
 
@@ -50,14 +58,14 @@ class Sweeper:
 
     async def _sweep(self) -> float:
         now, expired = await self._jobs.expired(_BATCH)
-        self._watch = self._watch.answered(time.monotonic())
+        self._watch = self._watch.answered(self._clock())
         if now is None or not self._watch.is_long_enough:
             return self._every
         for job in expired:
             if job.run is not None:
                 await self._expire(job, job.run, now)
                 # Each of these is a look as well: many of them in a row are no gap.
-                self._watch = self._watch.answered(time.monotonic())
+                self._watch = self._watch.answered(self._clock())
         self._signals.wake(Topic.OUTBOX, Topic.BACKLOG, Topic.SCHEDULED)
         return 0.0 if len(expired) == _BATCH else self._every
 
