@@ -207,6 +207,23 @@ async def test_an_operation_that_was_stopped_is_answered_though_the_first_answer
     assert stopped.status is BulkStatus.STOPPED
 
 
+async def test_what_is_refused_because_of_a_late_change_of_its_own_took_place(installation: Installation) -> None:
+    """The change is found neither when it is looked for first nor by the next try, but by what that is refused for."""
+    job = await recurring(installation)
+    pursuit = Pursuit(installation.services, job.id)
+
+    async def lost() -> Job | None:
+        raise StoreUnavailable("MongoDB", "NetworkTimeout")
+
+    async def step() -> Job | None:
+        if not pursuit.is_open:
+            return await pursuit.write(lost())
+        await installation.services.writer.cancel(job.id, actor="ann", reason=None, mark=pursuit.mark)
+        raise JobNotFound(job.id)
+
+    assert (await pursuit.until_known(step)).status is JobStatus.CANCELLED
+
+
 async def test_a_job_that_keeps_changing_is_given_up(installation: Installation) -> None:
     async def changed_meanwhile() -> Job | None:
         return None
