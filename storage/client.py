@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from storage.errors import UnsupportedStore, mongodb_errors
+from storage.errors import UnsupportedStore, mongodb_errors, url_errors
 
 Database: TypeAlias = Any
 """A database of either driver. Their calls are the same, their types have no common ancestor."""
@@ -51,7 +51,7 @@ class Driver(StrEnum):
 
 def open_client(url: str, driver: Driver = Driver.MOTOR) -> Any:
     """A client of the chosen driver; nothing is sent yet. Its ``close`` differs: use :func:`close_client`."""
-    with mongodb_errors():
+    with url_errors():
         if driver is Driver.MOTOR:
             return AsyncIOMotorClient(url, **_TIMEOUTS)
         return AsyncMongoClient(url, **_TIMEOUTS)
@@ -119,7 +119,7 @@ def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
     """A blocking client, for the thread whose heartbeats must not depend on the event loop; it gives up after the timeout."""
     limits = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
     timeouts = {**_TIMEOUTS, **dict.fromkeys(limits, timeout_ms)}
-    with mongodb_errors():
+    with url_errors():
         return MongoClient(url, maxPoolSize=2, **timeouts)
 
 

@@ -20,7 +20,8 @@ from redis.exceptions import RedisError
 
 from jobs.errors import FilterTooSlow, JobgateError, JobTooLarge, NotWritten, StoreUnavailable
 
-_AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)
+_AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError, ConfigurationError)
+"""The last is what the driver says of a server that is not a member of its replica set yet, or just now: it has no sessions."""
 
 # What a server answers that is stopping, not primary any more, or cannot reach another: the driver's specification of
 # retryable writes lists these, and mongos passes some of them on without a label.
@@ -39,6 +40,15 @@ class UnsupportedStore(JobgateError):
 
 
 @contextmanager
+def url_errors() -> Iterator[None]:
+    """Raise :class:`UnsupportedStore` for a URL of MongoDB that makes no sense."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise UnsupportedStore(f"MONGODB_URL: {error}") from error
+
+
+@contextmanager
 def mongodb_errors() -> Iterator[None]:
     """Raise :class:`StoreUnavailable` for what the driver raises when MongoDB is away, or has not answered in time.
 
@@ -46,8 +56,6 @@ def mongodb_errors() -> Iterator[None]:
     """
     try:
         yield
-    except ConfigurationError as error:
-        raise UnsupportedStore(f"MONGODB_URL: {error}") from error
     except PyMongoError as error:
         if not _is_away(error):
             raise

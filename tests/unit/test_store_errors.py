@@ -22,7 +22,7 @@ from pymongo.errors import (
 )
 
 from jobs.errors import StoreUnavailable
-from storage.errors import UnsupportedStore, mongodb_errors
+from storage.errors import UnsupportedStore, mongodb_errors, url_errors
 
 
 def bulk(*, write: int | None = None, concern: int | None = None) -> BulkWriteError:
@@ -42,6 +42,7 @@ def bulk(*, write: int | None = None, concern: int | None = None) -> BulkWriteEr
         WTimeoutError("slow"),
         ExecutionTimeout("slow"),
         CursorNotFound("gone"),
+        ConfigurationError("Sessions are not supported by this MongoDB deployment"),
         OperationFailure("host unreachable, says mongos", 6),
         OperationFailure("shutting down", 91),
         bulk(concern=189),
@@ -69,5 +70,5 @@ def test_what_the_database_refuses_is_raised_as_it_is(error: PyMongoError) -> No
 
 
 def test_an_address_that_makes_no_sense_is_told_by_its_setting() -> None:
-    with pytest.raises(UnsupportedStore, match="MONGODB_URL: no such option"), mongodb_errors():
+    with pytest.raises(UnsupportedStore, match="MONGODB_URL: no such option"), url_errors():
         raise ConfigurationError("no such option")
