@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from worker.bulk import BulkRunner
 from worker.loops import Loop
 from worker.relay import LEASE as RELAY_LEASE
 from worker.relay import Relay
+from worker.sweeper import Sweeper
 
 _SYNCHRONISE_EVERY: Final = 10.0
 _TOPICS: Final = (Topic.FEED, Topic.OUTBOX, Topic.OPERATIONS)
@@ -76,13 +79,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await services.clock.synchronise()
         await services.hub.start()
         stack.push_async_callback(services.hub.close)
-        await stack.enter_async_context(_loops(database, services, wakeups, name))
+        await stack.enter_async_context(_loops(database, services, wakeups, name, settings))
         yield Gateway(services, database, redis)
 
 
 @asynccontextmanager
-async def _loops(database: Database, services: Services, wakeups: Wakeups, name: str) -> AsyncIterator[None]:
-    """The clock, bulk operations, and the relay: a gateway holds that only while there is no worker that would."""
+async def _loops(
+    database: Database, services: Services, wakeups: Wakeups, name: str, settings: Settings
+) -> AsyncIterator[None]:
+    """The clock, bulk operations, the sweeper, and the relay: that a gateway holds only while there is no worker that would.
+
+    No handler can hold up a gateway: it sweeps also where handlers keep the loops of all workers to themselves.
+    """
 
     async def no_worker_lives() -> bool:
         return not await services.registry.any_worker_lives()
@@ -93,9 +101,17 @@ async def _loops(database: Database, services: Services, wakeups: Wakeups, name:
 
     lease = Lease(database, "relay", name, RELAY_LEASE)
     relay = Relay(Outbox(database), Projection(database), lease, services.signals, no_worker_lives)
+    sweeper = Sweeper(
+        services.jobs,
+        services.writer,
+        services.signals,
+        lease=timedelta(seconds=settings.lease_seconds),
+        every=timedelta(seconds=settings.sweep_seconds),
+    )
     runner = BulkRunner(services.operations, services.bulk, services.signals, services.clock)
     loops = [
         Loop("clock", synchronise),
+        Loop("sweeper", sweeper.run_once),
         Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX)),
         Loop("bulk", runner.run_once, partial(wakeups.wait, Topic.OPERATIONS)),
     ]
@@ -106,6 +122,10 @@ async def _loops(database: Database, services: Services, wakeups: Wakeups, name:
     finally:
         for loop in loops:
             await loop.stop()
+        for steps in services.going_on:
+            # As if this process had died here: their operations go on elsewhere.
+            steps.cancel()
+        await asyncio.gather(*services.going_on, return_exceptions=True)
         with suppress(StoreUnavailable):
             await runner.stop()
             await relay.stop()

@@ -22,6 +22,9 @@ logger = logging.getLogger("jobgate.bulk")
 AT_ONCE: Final = 1000
 """So many jobs are looked at before the caller is answered: smaller operations are complete then."""
 
+MAX_GOING_ON: Final = 10
+"""Operations whose first jobs are looked at at a time; those of more are left to the runners from the beginning."""
+
 _LOOK_EVERY: Final = 0.25
 
 
@@ -33,7 +36,7 @@ async def begin_bulk(services: Services, principal: Principal, request: BulkRequ
     check_request(request)
     check_filter(request.conditions, ("filter",))
     check_reason(request.reason)
-    now = services.clock.now()
+    now, deadline = services.clock.now(), Deadline()
     operation_id = f"{ID_PREFIX}{services.new_id()}"
     try:
         operation = await services.bulk.begin(request, operation_id, actor=principal.name, now=now)
@@ -44,7 +47,7 @@ async def begin_bulk(services: Services, principal: Principal, request: BulkRequ
         if found is None:
             raise unknown_outcome(error, "the operation was begun") from error
         operation = found
-    return await _after_first_steps(services, operation)
+    return await _after_first_steps(services, operation, deadline)
 
 
 async def find_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
@@ -88,17 +91,21 @@ async def follow_operation(
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _after_first_steps(services: Services, operation: BulkOperation) -> BulkOperation:
+async def _after_first_steps(services: Services, operation: BulkOperation, deadline: Deadline) -> BulkOperation:
     """The operation as it is after its first jobs, or as it was begun where these take too long: then they go on.
 
     It is stored: whatever happens from here on, it is going to be done, and its id is what the caller needs.
     """
+    if len(services.going_on) >= MAX_GOING_ON:
+        with suppress(StoreUnavailable):
+            await _leave_to_runners(services, operation)
+        return operation
     steps = asyncio.create_task(_first_steps(services, operation))
     services.going_on.add(steps)
     steps.add_done_callback(services.going_on.discard)
     steps.add_done_callback(_consume)
     # Waited for, not limited: a transaction must not be left while the driver is still at it.
-    await asyncio.wait({steps}, timeout=WRITE_SECONDS)
+    await asyncio.wait({steps}, timeout=max(deadline.left, WRITE_SECONDS))
     with suppress(StoreUnavailable):
         return steps.result() if steps.done() else operation
     return operation
@@ -117,6 +124,10 @@ async def _first_steps(services: Services, operation: BulkOperation) -> BulkOper
         operation = moved
     services.signals.wake(*CONCERNS[operation.action])
     if operation.status is BulkStatus.RUNNING:
-        await services.operations.release(operation)
-        services.signals.wake(Topic.OPERATIONS)
+        await _leave_to_runners(services, operation)
     return operation
+
+
+async def _leave_to_runners(services: Services, operation: BulkOperation) -> None:
+    await services.operations.release(operation)
+    services.signals.wake(Topic.OPERATIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from jobs.dispatch import DispatchRequest, new_job, request_hash
@@ -10,10 +11,10 @@ from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.refusals import IdempotencyConflict
-from resolvers.pursuit import found_in_time, unknown_outcome
+from resolvers.pursuit import Pauses, unknown_outcome
 from resolvers.services import Principal, Services
 from storage.job_updates import NewJob, first_nudge
-from storage.limits import LOOK_SECONDS, Deadline
+from storage.limits import CALL_SECONDS, LOOK_SECONDS, Deadline
 from storage.signals import Topic
 from storage.transitions import KeyTaken
 
@@ -44,14 +45,33 @@ async def dispatch(services: Services, principal: Principal, request: DispatchRe
 
 
 async def _insert(services: Services, new: NewJob, deadline: Deadline) -> None:
-    try:
-        await services.insertions.submit(new)
-    except NotWritten:
-        raise
-    except StoreUnavailable as error:
-        # The outcome is unknown. What is there was written: then it counts, and the caller need not ask again.
-        if await found_in_time(lambda: services.jobs.find(new.job.id), deadline) is None:
-            raise unknown_outcome(error, "the job was stored") from error
+    """Store it, as often as that takes: it is the same document each time, and its id lets it in once."""
+    pauses, unanswered = Pauses(deadline), False
+    while True:
+        try:
+            async with deadline.within(CALL_SECONDS):
+                return await services.insertions.submit(new)
+        except KeyTaken:
+            # Its own id is taken as well, once a write whose answer was lost has taken place.
+            if unanswered and (new.job.idempotency is None or await _is_stored(services, new, deadline)):
+                return None
+            raise
+        except StoreUnavailable as error:
+            unanswered |= not isinstance(error, NotWritten)
+            if not unanswered:
+                raise
+            if await _is_stored(services, new, deadline):
+                return None
+            if not await pauses.rest():
+                raise unknown_outcome(error, "the job was stored") from error
+
+
+async def _is_stored(services: Services, new: NewJob, deadline: Deadline) -> bool:
+    """Whether it is known to be there; False also where nobody could tell."""
+    with suppress(StoreUnavailable):
+        async with deadline.within(LOOK_SECONDS):
+            return await services.jobs.find(new.job.id) is not None
+    return False
 
 
 async def _first_job(services: Services, request: DispatchRequest) -> Job:

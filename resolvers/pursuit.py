@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from jobs.errors import JobgateError, NotWritten, StoreUnavailable, WriteRefused
+from jobs.errors import JobgateError, JobNotFound, NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from resolvers.services import Services
 from storage.limits import LOOK_SECONDS, WRITE_SECONDS, Deadline
@@ -58,6 +58,11 @@ class Pursuit:
             try:
                 async with self._deadline.within(WRITE_SECONDS):
                     job = await self._own_change() or await self._taken(step)
+            except JobNotFound as error:
+                if not self.is_open:
+                    raise
+                # The change may have taken place before somebody removed the job.
+                raise unknown_outcome(StoreUnavailable("MongoDB", str(error)), "the job was changed") from error
             except StoreUnavailable as error:
                 if not self.is_open:
                     raise

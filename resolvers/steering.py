@@ -58,18 +58,21 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
 async def delete(services: Services, principal: Principal, job_id: str) -> str:
     """Remove a job that is over, with its history, and answer its id. Raises as :func:`cancel` does."""
     pursuit = Pursuit(services, job_id)
-    try:
-        await _attempt(
-            services,
-            Action.DELETE,
-            job_id,
-            lambda mark: services.writer.delete(job_id, actor=principal.name, mark=mark),
-            pursuit,
-        )
-    except JobNotFound:
-        # After a write whose answer was lost, this is how a deletion looks that took place.
-        if not pursuit.is_open:
-            raise
+    seen: Job | None = None
+
+    async def step() -> Job | None:
+        nonlocal seen
+        found = await services.jobs.find(job_id)
+        if found is None and seen is not None and pursuit.is_open:
+            # It was there, and after a write whose answer was lost it is gone, as it was to be.
+            return seen
+        seen = found
+        changed = await pursuit.write(services.writer.delete(job_id, actor=principal.name, mark=pursuit.mark))
+        if changed is None:
+            await _judged(services, Action.DELETE, job_id)
+        return changed
+
+    await pursuit.until_known(step)
     services.signals.wake(Topic.OUTBOX)
     return job_id
 
@@ -100,10 +103,9 @@ async def _attempt(
     action: Action,
     job_id: str,
     write: Callable[[str], Awaitable[Job | None]],
-    pursuit: Pursuit | None = None,
 ) -> Job:
     """Write, and answer the job; when nothing was written, tell why by the job as it is."""
-    pursuit = pursuit or Pursuit(services, job_id)
+    pursuit = Pursuit(services, job_id)
 
     async def step() -> Job | None:
         changed = await pursuit.write(write(pursuit.mark))

@@ -15,7 +15,7 @@ from jobs.cron import CronError
 from jobs.errors import JobgateError, NotWritten, StoreUnavailable
 from jobs.lifecycle import Action
 from storage.client import Collection, Database, open_session, snapshot, transaction
-from storage.documents import Document, job_from_document
+from storage.documents import UNREAD, Document, job_from_document
 from storage.errors import OUT_OF_DISK_SPACE, mongodb_errors, too_slow
 from storage.filters import job_filter
 from storage.limits import WRITE_SECONDS, within
@@ -194,7 +194,7 @@ class BulkWriter:
         if update is not None:
             result = await self._jobs.update_many(wanted, update, session=session, hint="_id_")
             return int(result.modified_count)
-        documents = await self._jobs.find(wanted, {"outbox": 0}, session=session).to_list(len(ids))
+        documents = await self._jobs.find(wanted, UNREAD, session=session).to_list(len(ids))
         writes = list(_decided(operation, documents, now))
         if not writes:
             return 0

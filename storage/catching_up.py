@@ -43,7 +43,7 @@ class CatchingUp:
             {"$match": {"$or": [{**task, **wanted} for task in self._tasks]}},
             {"$sort": {"product": 1, "next_run_at": 1}},
             {"$limit": limit},
-            {"$unset": "outbox"},
+            {"$unset": ["outbox", "marks"]},
             {"$set": {"now": "$$NOW"}},
         ]
         with mongodb_errors():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from jobs.events import EventType
 from jobs.feed import JobEvent, Snapshot
@@ -17,6 +17,9 @@ from jobs.times import MILLISECOND, to_milliseconds
 
 Document = dict[str, Any]
 """A BSON document. Its values are whatever was stored, hence Any."""
+
+UNREAD: Final[Document] = {"outbox": 0, "marks": 0}
+"""The projection without what only writers need: the events to be told, and the marks of changes."""
 
 
 def job_to_document(job: Job) -> Document:

@@ -13,7 +13,7 @@ from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, Page, PageRequest, Position, job_position
 from storage.client import Collection, Database, aggregate
-from storage.documents import Document, job_from_document, now_of
+from storage.documents import UNREAD, Document, job_from_document, now_of
 from storage.errors import mongodb_errors, too_slow
 from storage.filters import LIVING, beyond, job_filter, list_hint, listed_filter, sort_keys
 
@@ -24,7 +24,6 @@ SCAN_TIMEOUT_MS: Final = 2_000
 """How long one read of a list may look through the input of jobs."""
 
 _COUNT_TIMEOUT_MS: Final = 2_000
-_HIDDEN: Final = {"outbox": 0}
 _WITH_NOW: Final[Document] = {"$set": {"now": "$$NOW"}}
 
 
@@ -63,7 +62,7 @@ class JobReader:
 
     async def find(self, job_id: str) -> Job | None:
         with mongodb_errors():
-            document = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, _HIDDEN)
+            document = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, UNREAD)
         return None if document is None else job_from_document(document)
 
     async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
@@ -157,7 +156,7 @@ class JobReader:
             {"$match": wanted},
             {"$sort": {order: 1}},
             {"$limit": limit},
-            {"$unset": "outbox"},
+            {"$unset": ["outbox", "marks"]},
             _WITH_NOW,
         ]
         with mongodb_errors():
@@ -196,7 +195,7 @@ class JobReader:
         if not limit:
             return []
         with mongodb_errors():
-            cursor = self._jobs.find(wanted, _HIDDEN, sort=sort, **options).skip(skip).limit(limit)
+            cursor = self._jobs.find(wanted, UNREAD, sort=sort, **options).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
 

@@ -24,7 +24,7 @@ _CLOSES = {"$and": [_HAS_BEGUN, {"$ne": ["$status", JobStatus.RUNNING.value]}]}
 _INTERRUPTED = {"code": "INTERRUPTED", "message": "the job was paused before the next attempt"}
 _CLOSING_ERROR = {"$cond": [{"$gt": ["$run.failures", 0]}, "$last_error", _INTERRUPTED]}
 
-_MARKS_KEPT: Final = 32
+_MARKS_KEPT: Final = 8
 """A mark is looked for within seconds: others do not steer the same job so often meanwhile that it is pushed out."""
 
 _IS_BETWEEN_RUNS = {"$eq": [{"$ifNull": ["$run", None]}, None]}

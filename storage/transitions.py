@@ -17,7 +17,7 @@ from jobs.promotion import Promotion
 from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.client import Collection, Database
-from storage.documents import Document, job_from_document
+from storage.documents import UNREAD, Document, job_from_document
 from storage.errors import mongodb_errors, refusal_of, single_write
 from storage.filters import LIVING
 from storage.job_updates import (
@@ -87,7 +87,7 @@ class JobWriter:
             "run.token": {"$in": [claim.token for claim in claims]},
         }
         with mongodb_errors():
-            documents = await self._jobs.find(wanted, {"outbox": 0}).to_list(len(claims))
+            documents = await self._jobs.find(wanted, UNREAD).to_list(len(claims))
         won = {document["run"]["token"]: document for document in documents}
         return [job_from_document(won[claim.token]) if claim.token in won else None for claim in claims]
 
@@ -195,7 +195,7 @@ class JobWriter:
     async def find_marked(self, job_id: str, mark: str) -> Job | None:
         """The job as it is now if the change that left ``mark`` took place, even if it has been deleted since."""
         with mongodb_errors():
-            document = await self._jobs.find_one({"_id": {"$eq": job_id}, "marks": {"$eq": mark}}, {"outbox": 0})
+            document = await self._jobs.find_one({"_id": {"$eq": job_id}, "marks": {"$eq": mark}}, UNREAD)
         return None if document is None else job_from_document(document)
 
     async def _steer(self, action: Action, job_id: str, update: Pipeline, mark: str | None) -> Job | None:
@@ -207,7 +207,7 @@ class JobWriter:
             wanted, update = {**wanted, **not_marked(mark)}, [*update, marked(mark)]
         with single_write():
             document = await self._jobs.find_one_and_update(
-                wanted, update, projection={"outbox": 0}, return_document=ReturnDocument.AFTER
+                wanted, update, projection=UNREAD, return_document=ReturnDocument.AFTER
             )
         return None if document is None else job_from_document(document)
 
@@ -215,7 +215,7 @@ class JobWriter:
         """The job that was dispatched with this idempotency key."""
         wanted = {"product": {"$eq": product}, "env": {"$eq": env}, "idempotency.key": {"$eq": key}, **LIVING}
         with mongodb_errors():
-            document = await self._jobs.find_one(wanted, {"outbox": 0})
+            document = await self._jobs.find_one(wanted, UNREAD)
         return None if document is None else job_from_document(document)
 
     async def _tokens(self, job_ids: Sequence[str]) -> Mapping[str, Document]:

@@ -111,7 +111,9 @@ async def installed(database: Database, mongodb_url: str, redis_url: str) -> Asy
         yield installation
     finally:
         await installation.stop_workers()
-        listening.cancel()
+        for going_on in (listening, *services.going_on):
+            going_on.cancel()
+        await asyncio.gather(*services.going_on, return_exceptions=True)
         with suppress(asyncio.CancelledError):
             await listening
         await services.hub.close()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jobs.cron import CronError
 from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, Succeeded, decide
-from jobs.errors import StoreUnavailable, WriteRefused
+from jobs.errors import NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job, JobError, Run
 from jobs.lifecycle import Action, JobStatus
 from storage.batches import Batcher
@@ -110,6 +110,8 @@ class Executor:
         held_until = time.monotonic() + self._terms.lease.total_seconds()
         try:
             job = await self._writes.claims.submit(claim)
+        except NotWritten:
+            return None
         except StoreUnavailable as error:
             logger.warning("claiming %s: %s", ref.job_id, error)
             job = await self._read_back(claim, held_until)

@@ -15,7 +15,7 @@ from jobs.events import EventType
 from jobs.filters import InputMatch, JobFilter
 from jobs.job import Job
 from jobs.lifecycle import Action, JobStatus
-from resolvers.bulk import AT_ONCE, begin_bulk, follow_operation, stop_operation
+from resolvers.bulk import AT_ONCE, MAX_GOING_ON, begin_bulk, follow_operation, stop_operation
 from storage.bulk import STEP, BulkWriter
 from storage.client import Database
 from storage.job_updates import NewJob
@@ -424,3 +424,20 @@ async def test_ids_that_no_operation_needs_are_removed_after_an_hour(database: D
         )
     assert (await Retention(database).prune_batches()).count == 1
     assert {one["_id"] async for one in database["operation_batches"].find()} == {"op_1:0", "young"}
+
+
+async def test_of_many_operations_only_some_are_begun_at_once_and_the_others_wait_for_a_runner(
+    installation: Installation,
+) -> None:
+    await installation.dispatch(product="shop")
+    services = installation.services
+    others = [asyncio.create_task(asyncio.Event().wait()) for _ in range(MAX_GOING_ON)]
+    services.going_on.update(others)  # type: ignore[arg-type]  # they stand for steps that hang
+    operation = await begin_bulk(services, ANN, CANCEL)
+    assert counts(operation) == ("running", 1, 0, 0)
+    taken = await services.operations.take_over()
+    assert taken is not None
+    assert taken.id == operation.id
+    for other in others:
+        other.cancel()
+    services.going_on.clear()

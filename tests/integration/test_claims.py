@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.devstack import Servers
-from jobs.errors import StoreUnavailable
+from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from storage.batches import Batcher
@@ -24,6 +25,7 @@ from worker.running import Running
 from worker.tasks import Handler, TaskRegistry, define
 from worker.unschedulable import pause_unschedulable
 
+Find = Callable[[str], Awaitable[Job | None]]
 Claims = Callable[[Sequence[Claim]], Awaitable[Sequence[Job | Exception | None]]]
 
 
@@ -35,7 +37,12 @@ async def installation(database: Database, servers: Servers, redis_url: str) -> 
 
 
 async def run_one(
-    installation: Installation, database: Database, handler: Handler, lease: timedelta, claims: Claims | None = None
+    installation: Installation,
+    database: Database,
+    handler: Handler,
+    lease: timedelta,
+    claims: Claims | None = None,
+    find: Find | None = None,
 ) -> Job:
     """Have an executor look at a new job; the job as it is once nothing is under way any more."""
     writer, running, services = JobWriter(database), Running(5), installation.services
@@ -43,7 +50,7 @@ async def run_one(
         claims=Batcher(claims or writer.claim_many),
         finishes=Batcher(writer.finish_many),
         progress=Batcher(writer.report_progress_many),
-        find=services.jobs.find,
+        find=find or services.jobs.find,
         pause=partial(pause_unschedulable, writer),
     )
     tasks = TaskRegistry([define("demo.echo", handler)])
@@ -83,3 +90,19 @@ async def test_a_handler_is_not_begun_once_the_lease_of_its_claim_is_over(
 
     left = await run_one(installation, database, note, timedelta(0))
     assert (left.status, begun) == (JobStatus.RUNNING, [])
+
+
+async def test_a_claim_that_was_certainly_not_written_is_not_looked_for(
+    database: Database, installation: Installation
+) -> None:
+    """Else its place would stay taken for as long as MongoDB is away."""
+
+    async def refuse(claims: Sequence[Claim]) -> list[Job | Exception | None]:
+        return [NotWritten("MongoDB", "too many writes wait for it") for _ in claims]
+
+    async def away(_: str) -> Job | None:
+        raise StoreUnavailable("MongoDB", "nobody there")
+
+    async with asyncio.timeout(10):
+        left = await run_one(installation, database, echo, timedelta(hours=1), refuse, away)
+    assert left.status is JobStatus.QUEUED

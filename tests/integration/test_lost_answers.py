@@ -1,7 +1,7 @@
 """Changes whose answer was lost: whether they took place is found out, and they take place once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,11 @@ from jobs.steering import reschedule as decide_reschedule
 from resolvers.bulk import begin_bulk, stop_operation
 from resolvers.pursuit import Pursuit
 from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
+from storage.batches import Batcher
 from storage.client import Database, Driver
 from storage.errors import OUT_OF_DISK_SPACE
+from storage.job_updates import NewJob
+from storage.jobs import JobReader
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
 from tests.conftest import opened
@@ -222,6 +225,66 @@ async def test_what_is_refused_because_of_a_late_change_of_its_own_took_place(in
         raise JobNotFound(job.id)
 
     assert (await pursuit.until_known(step)).status is JobStatus.CANCELLED
+
+
+async def test_after_a_lost_answer_a_job_that_is_gone_may_have_been_changed_before(installation: Installation) -> None:
+    async def lost() -> Job | None:
+        raise StoreUnavailable("MongoDB", "NetworkTimeout")
+
+    async def step() -> Job | None:
+        if pursuit.is_open:
+            raise JobNotFound("job_1")
+        return await pursuit.write(lost())
+
+    pursuit = Pursuit(installation.services, "job_1")
+    with pytest.raises(StoreUnavailable, match="unknown whether the job was changed"):
+        await pursuit.until_known(step)
+
+
+async def test_a_deletion_of_what_never_was_there_is_not_believed_though_its_answer_was_lost(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    lost = failing_mongod.failing("findAndModify", on=f"{database.name}.jobs", times=1, **LOST)
+    with lost, pytest.raises(StoreUnavailable, match="unknown"):
+        await delete(installation.services, ANN, "job_1")
+
+
+async def test_a_dispatch_that_was_not_stored_is_stored_at_another_try(
+    installation: Installation, failing_mongod: FailingMongod, database: Database
+) -> None:
+    """Twice, since the driver tries once more by itself."""
+    with failing_mongod.failing("insert", on=f"{database.name}.jobs", times=2, closeConnection=True):
+        job = await installation.dispatch()
+    assert [one["_id"] async for one in database["jobs"].find({})] == [job.id]
+
+
+async def test_a_dispatch_that_is_found_stored_at_another_try_is_answered(
+    installation: Installation, database: Database
+) -> None:
+    """It is stored unseen: what lets it be known is that its own id is taken."""
+    writer = installation.services.writer
+
+    async def stored_late(new: Sequence[NewJob]) -> list[Exception | None]:
+        if not await database["jobs"].find_one({}):
+            await writer.insert_many(new)
+            raise StoreUnavailable("MongoDB", "NetworkTimeout")
+        return await writer.insert_many(new)
+
+    class Blind(JobReader):
+        """Sees nothing at first, as a majority that has not confirmed anything yet."""
+
+        looks = 0
+
+        async def find(self, job_id: str) -> Job | None:
+            self.looks += 1
+            return None if self.looks == 1 else await super().find(job_id)
+
+    installation.services = replace(installation.services, insertions=Batcher(stored_late), jobs=Blind(database))
+    for key in (None, "k"):
+        job = await installation.dispatch(idempotency_key=key)
+        assert (await installation.job(job)).id == job.id
+        await database["jobs"].delete_many({})
+        installation.services = replace(installation.services, jobs=Blind(database))
 
 
 async def test_a_job_that_keeps_changing_is_given_up(installation: Installation) -> None:
