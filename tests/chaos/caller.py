@@ -84,12 +84,15 @@ class Caller:
 def _settle(operation: Operation, response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
         operation.outcome, operation.code = Outcome.UNKNOWN, f"HTTP {response.status_code}"
+        operation.answer = {"body": response.text[:200]}
         return
     answer = response.json()
     if answer.get("errors"):
         error = answer["errors"][0]
-        operation.outcome, operation.code = Outcome.UNKNOWN, error["extensions"]["code"]
-        operation.answer = error
+        operation.answer, operation.code = error, error["extensions"]["code"]
+        # Where it may have taken place after all, the message has to say so.
+        certain = operation.code == "UNAVAILABLE" and "unknown" not in error["message"]
+        operation.outcome = Outcome.REFUSED if certain else Outcome.UNKNOWN
         return
     operation.answer = answer["data"]["r"] or {}
     operation.code = operation.answer.get("code", "")

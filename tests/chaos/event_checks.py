@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from jobs.feed import feed_number
@@ -27,10 +29,31 @@ def the_log_is_without_gaps(evidence: Evidence) -> Finding:
     for job, told in evidence.told.items():
         numbers = [event["seq"] for event in told]
         finding.look(unless(numbers == list(range(1, len(numbers) + 1)), f"{job} has the events {numbers}"))
-    for kind, event_type in _TOLD_BY.items():
-        for done in evidence.history.of(kind, outcome=Outcome.OK):
-            finding.look(_untold(evidence, done, event_type))
+    for stored in evidence.jobs.values():
+        finding.look(_behind(stored, evidence.told.get(stored["_id"], [])))
+    for kind in _TOLD_BY:
+        for job, asked in _asked(evidence, kind).items():
+            finding.look(_untold(kind, job, asked, evidence.told.get(job, [])))
     return finding
+
+
+def _behind(job: Document, told: Sequence[Document]) -> Iterator[str]:
+    yield from unless(
+        len(told) == job["event_seq"], f"{job['_id']} has told {job['event_seq']} events, the log {len(told)}"
+    )
+    if told:
+        yield from unless(
+            told[-1]["status"] == job["status"], f"{job['_id']} is {job['status']}, says {told[-1]['status']}"
+        )
+
+
+def _asked(evidence: Evidence, kind: str) -> Mapping[str, list[Operation]]:
+    """The operations of one kind that may have taken place, by their job."""
+    asked: defaultdict[str, list[Operation]] = defaultdict(list)
+    for done in evidence.history.of(kind):
+        if done.outcome is not Outcome.REFUSED:
+            asked[done.arguments["id"]].append(done)
+    return asked
 
 
 def _holes(events: Sequence[Document]) -> Iterator[str]:
@@ -40,10 +63,22 @@ def _holes(events: Sequence[Document]) -> Iterator[str]:
             return
 
 
-def _untold(evidence: Evidence, done: Operation, event_type: str) -> Iterator[str]:
-    job = done.arguments["id"]
-    told = any(event["type"] == event_type for event in evidence.told.get(job, ()))
-    yield from unless(told, f"{done.kind} of {job} was acknowledged, and the log has no {event_type}")
+def _untold(kind: str, job: str, asked: Sequence[Operation], told: Sequence[Document]) -> Iterator[str]:
+    """Each change is told at least once, and not more often than it was asked for: a lost answer is no second request."""
+    count = sum(event["type"] == _TOLD_BY[kind] for event in told)
+    if kind == "retry":
+        count = sum(
+            before["status"] == "failed" and event["type"] == "job.scheduled" for before, event in pairwise(told)
+        )
+    acknowledged = sum(done.outcome is Outcome.OK for done in asked)
+    yield from unless(
+        count >= min(1, acknowledged), f"{kind} of {job} was acknowledged, and the log does not tell of it"
+    )
+    # All that are paused are resumed in the end, by an operation on many.
+    if kind != "resume":
+        yield from unless(
+            count <= len(asked), f"{job} tells {count} times of {kind}, and was asked to {len(asked)} times"
+        )
 
 
 def subscribers_miss_nothing(evidence: Evidence) -> Finding:

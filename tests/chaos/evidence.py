@@ -82,10 +82,6 @@ class Evidence:
         """Whether MongoDB was away for a part of that time."""
         return any(fault.is_of_mongodb and fault.began < until and fault.healed > since for fault in self.faults)
 
-    def is_quiet(self, since: float, until: float) -> bool:
-        """Whether nothing was broken during that time, nor being mended."""
-        return not any(fault.began < until and fault.healed + 5 > since for fault in self.faults)
-
     def windows(self) -> Iterator[tuple[Fault, float, float]]:
         """Each fault that happened, with the time from it to the next one."""
         happened = [fault for fault in self.faults if fault.happened]

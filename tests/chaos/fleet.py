@@ -23,6 +23,8 @@ SWEEP_SECONDS: Final = 0.5
 RENUDGE_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 1.0
 CONCURRENCY: Final = 8
+GATEWAYS: Final = 2
+WORKERS: Final = 3
 
 _HOST: Final = "127.0.0.1"
 _SKEWS: Final = {"gateway 0": -240.0, "worker 1": 240.0}
@@ -146,12 +148,12 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(place: Place, *, gateways: int = 2, workers: int = 3) -> AsyncIterator[Fleet]:
+async def fleet(place: Place) -> AsyncIterator[Fleet]:
     """An installation that runs. Raises ``ChildProcessError`` when one of its processes does not start."""
     place.failpoints.mkdir(parents=True, exist_ok=True)
     members = Fleet(
-        [Member(f"gateway {number}", "serve", place, choose_port(None)) for number in range(gateways)],
-        [Member(f"worker {number}", "worker", place) for number in range(workers)],
+        [Member(f"gateway {number}", "serve", place, choose_port(None)) for number in range(GATEWAYS)],
+        [Member(f"worker {number}", "worker", place) for number in range(WORKERS)],
         place.failpoints,
     )
     async with AsyncExitStack() as stack:

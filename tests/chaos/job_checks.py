@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations
 from typing import Final
 
 from jobs.decisions import WORKER_LOST
@@ -36,9 +36,15 @@ def _undone(evidence: Evidence, job: str) -> Iterator[str]:
         return
     status = told[-1]["status"]
     yield from unless(is_over(status), f"{job} is {status} in the end")
-    if status == "completed" and not told[-1]["recurring"]:
-        finished = any(effect.end is End.DONE for effect in evidence.work.get(job, ()))
-        yield from unless(finished, f"{job} is completed, and no handler came to its end")
+    ends = {(effect.run, effect.end) for effect in evidence.work.get(job, ())}
+    for event in told:
+        run = event["run"]
+        if run and run["status"] == "completed":
+            yield from unless(
+                (run["number"], End.DONE) in ends, f"{job}: no handler came to the end of run {run['number']}"
+            )
+        elif run and run["status"] == "failed" and event["error"]["code"] == "FLAKY":
+            yield from unless((run["number"], End.FAILED) in ends, f"{job}: no handler failed in run {run['number']}")
 
 
 def no_run_ends_twice(evidence: Evidence) -> Finding:
@@ -65,12 +71,12 @@ def attempts_overlap_only_after_a_lease(evidence: Evidence) -> Finding:
 
 
 def _overlaps(evidence: Evidence, job: str, work: Sequence[Effect]) -> Iterator[str]:
-    for first, second in pairwise(work):
+    for first, second in combinations(work, 2):
         if second.began >= first.ended:
             continue
         lost = any(
             first.began < event["at"].timestamp() <= second.began
-            for event in evidence.told[job]
+            for event in evidence.told.get(job, ())
             if _tells_of_loss(event)
         )
         yield from unless(
@@ -125,8 +131,16 @@ def _goes_on(evidence: Evidence, job: str, cancelled: float) -> Iterator[str]:
         if late and not _stood_still(evidence, effect.pid, cancelled, effect.began):
             yield f"{job}: a handler began {effect.began - cancelled:.2f} s after the cancellation was acknowledged"
         stopped_in_time = effect.ended <= cancelled + HEARTBEAT + 1 + _SLACK
-        if effect.end is not End.LOST and not stopped_in_time and evidence.is_quiet(cancelled - 1, effect.ended):
+        if not stopped_in_time and effect.end is not End.LOST and not _unheard(evidence, effect, cancelled):
             yield f"{job}: its handler went on for {effect.ended - cancelled:.2f} s after the cancellation"
+
+
+def _unheard(evidence: Evidence, effect: Effect, cancelled: float) -> bool:
+    """Whether the worker could not be told in time: Redis is not needed for that, MongoDB is."""
+    by_then = cancelled + HEARTBEAT + 1
+    return _stood_still(evidence, effect.pid, cancelled, by_then) or evidence.was_without_mongodb(
+        cancelled - 5, by_then
+    )
 
 
 def paused_jobs_do_not_start(evidence: Evidence) -> Finding:
@@ -140,7 +154,7 @@ def paused_jobs_do_not_start(evidence: Evidence) -> Finding:
 
 def _starts_while_paused(evidence: Evidence, job: str, paused: float) -> Iterator[str]:
     resumed = [
-        *(one.began for one in evidence.history.of("resume", "resumeMany") if one.ended > paused),
+        *(one.began for one in evidence.history.of("resume") if one.arguments["id"] == job and one.ended > paused),
         evidence.healed,
     ]
     for effect in evidence.work.get(job, ()):

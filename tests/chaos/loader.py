@@ -21,6 +21,7 @@ CRON: Final = "cron"
 GROUP: Final = "group"
 KEYED: Final = "keyed"
 BURST: Final = "burst"
+LONG: Final = "long"
 
 _REMEMBERED: Final = 60
 _GROUP_SIZE: Final = 15
@@ -41,12 +42,15 @@ class Load:
     bulk: float | None = 6.0
     keyed: float | None = 3.0
     cron: float | None = 45.0
+    long: float | None = 2.0
     work_ms: tuple[int, int] = (20, 700)
     plain: bool = False
     """Single jobs are all of the kind that succeeds at once."""
 
 
-QUIET: Final = Load(single=0.15, steer=None, recur=None, steer_recurring=None, bulk=None, keyed=None, cron=None)
+QUIET: Final = Load(
+    single=0.15, steer=None, recur=None, steer_recurring=None, bulk=None, keyed=None, cron=None, long=None
+)
 """Nothing but single jobs."""
 
 
@@ -62,6 +66,7 @@ class Loader:
         self._recurring: deque[str] = deque(maxlen=_REMEMBERED // 4)
         self._streams: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._defects: list[BaseException] = []
 
     def start(self) -> None:
         load = self._load
@@ -73,23 +78,33 @@ class Loader:
             (load.bulk, self.do_many),
             (load.keyed, self._dispatch_keyed),
             (load.cron, self._dispatch_cron),
+            (load.long, self._cancel_long),
         ]
         self._streams = [asyncio.create_task(self._stream(every, act)) for every, act in kinds if every is not None]
 
     async def stop(self) -> None:
-        """Begin nothing more, and wait for what is under way."""
+        """Begin nothing more, and wait for what is under way. Raises what went wrong with any of it: that is our own doing."""
         for stream in self._streams:
             stream.cancel()
         await asyncio.gather(*self._streams, return_exceptions=True)
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self._defects:
+            raise self._defects[0]
 
     def begin(self, act: Coroutine[Any, Any, Any]) -> None:
         """Do something beside everything else; it is over before the run is looked at."""
         task = asyncio.create_task(act)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._conclude)
+
+    def _conclude(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._defects.append(error)
 
     async def dispatch(self, product: str, task: str, value: Any, **options: Any) -> Operation:
+        # Told apart by their input, unless they are to be the same.
+        value = value if "idempotencyKey" in options else {**value, "call": next(self._names)}
         request = {"namespace": "chaos", "task": task, "product": product, "env": ENV, "input": value, **options}
         return await self._caller.ask("dispatch", input=request)
 
@@ -217,6 +232,13 @@ class Loader:
             if done.outcome is Outcome.OK:
                 return
             await asyncio.sleep(0.5)
+
+    async def _cancel_long(self) -> None:
+        """A job that would run for longer than anybody may take to hear of its cancellation."""
+        task = self._random.choice(("work", "thread"))
+        done = await self.dispatch(LONG, task, {"ms": 8000})
+        await asyncio.sleep(self._random.uniform(0.5, 2))
+        await self.cancel(done)
 
     async def _dispatch_cron(self) -> None:
         missed = self._random.choice(("SKIP", "RUN_ONCE", "RUN_ALL"))

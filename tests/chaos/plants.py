@@ -50,13 +50,13 @@ def _drop_token() -> None:
     held = job_updates.held
 
     def held_by_anybody(finish: Any) -> dict[str, Any]:
-        return {key: value for key, value in held(finish).items() if key not in ("run.token", "steered")}
+        return {key: value for key, value in held(finish).items() if key != "run.token"}
 
     _put(transitions, "held", held_by_anybody)
 
 
 def _acknowledge_early() -> None:
-    _put(client, "WriteConcern", lambda *_, **__: WriteConcern(1))
+    _put(client, "WriteConcern", lambda *_, **__: WriteConcern(1, j=True))
 
 
 def _stop_sweeping() -> None:
@@ -97,12 +97,14 @@ def _pause_around_queued() -> None:
 
 
 def _cancel_what_was_read() -> None:
-    async def cancel(self: JobWriter, job_id: str, *, actor: str | None, reason: str | None) -> Any:
+    async def cancel(
+        self: JobWriter, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None
+    ) -> Any:
         wanted = {"_id": {"$eq": job_id}, **steering_updates.steerable(Action.CANCEL)}
         if await self._jobs.find_one(wanted, {"_id": 1}) is None:
             return None
         await asyncio.sleep(_HESITATION)
-        return await self._move({"_id": {"$eq": job_id}}, steering_updates.cancel_update(actor, reason))
+        return await self._move({"_id": {"$eq": job_id}}, steering_updates.cancel_update(actor, reason), mark)
 
     _put(JobWriter, "cancel", cancel)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tests.chaos.evidence import Document, Evidence
@@ -21,24 +21,38 @@ def every_occurrence_is_taken_once(evidence: Evidence) -> Finding:
 
 
 def _unaccounted(evidence: Evidence, job: Document, step: timedelta) -> Iterator[str]:
-    accounted = sorted([*_taken(evidence, job["_id"]), *_passed_over(evidence, job["_id"], step)])
-    if not accounted:
+    told = evidence.told.get(job["_id"])
+    if not told:
         return
+    taken = list(_taken(told))
+    accounted = sorted([*taken, *_passed_over(told, step)])
     # A grid may begin before its job was dispatched: the job says at its dispatch what it begins with.
-    first = evidence.told[job["_id"]][0]["scheduled_at"]
+    first = told[0]["scheduled_at"]
+    if job["status"] == "completed":
+        yield from _ended_early(job, len(taken), first + len(accounted) * step)
     expected = [first + number * step for number in range(len(accounted))]
     if accounted != expected:
         odd = next(pair for pair in zip(accounted, expected, strict=True) if pair[0] != pair[1])
         yield f"{job['_id']}: {odd[0]:%H:%M:%S.%f} where {odd[1]:%H:%M:%S.%f} was due (every {step})"
 
 
-def _taken(evidence: Evidence, job: str) -> Iterator[datetime]:
-    for run in evidence.runs.get(job, ()):
-        yield run["scheduled_for"]
+def _ended_early(job: Document, runs: int, following: datetime) -> Iterator[str]:
+    limit, end = job["recurrence"]["max_executions"], job["recurrence"]["end_date"]
+    is_exhausted = (limit is not None and runs >= limit) or (end is not None and following > end)
+    yield from unless(
+        is_exhausted, f"{job['_id']} ended after {runs} of {limit} runs, with {following} to come (end {end})"
+    )
 
 
-def _passed_over(evidence: Evidence, job: str, step: timedelta) -> Iterator[datetime]:
-    for event in evidence.told.get(job, ()):
+def _taken(told: Sequence[Document]) -> Iterator[datetime]:
+    """By the log, which has every run that ended; the history would refuse a second one for the same occurrence."""
+    for event in told:
+        if event["run"]:
+            yield event["run"]["scheduled_for"]
+
+
+def _passed_over(told: Sequence[Document], step: timedelta) -> Iterator[datetime]:
+    for event in told:
         passed = event.get("passed_over")
         if passed is not None:
             yield from (passed["first"] + number * step for number in range(passed["count"]))
@@ -54,7 +68,7 @@ def limits_are_kept(evidence: Evidence) -> Finding:
 
 def _beyond(evidence: Evidence, job: Document) -> Iterator[str]:
     limit, end = job["recurrence"]["max_executions"], job["recurrence"]["end_date"]
-    runs = evidence.runs.get(job["_id"], [])
+    runs = [event["run"] for event in evidence.told.get(job["_id"], ()) if event["run"]]
     if limit is not None:
         yield from unless(
             max(len(runs), job["execution_count"]) <= limit, f"{job['_id']} has run {len(runs)} times, not {limit}"

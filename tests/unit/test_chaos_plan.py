@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import pytest
+
+from tests.chaos import plants
 from tests.chaos.ledger import Effect, End, read_ledger
 from tests.chaos.nemesis import KINDS, plan
 from tests.chaos.plants import PLANTS
@@ -34,6 +39,24 @@ def test_each_planted_bug_is_provoked() -> None:
     assert set(TEETH) == set(PLANTS)
     assert len(PLANTS) == 11
     assert "plants eleven bugs" in README.read_text()
+
+
+@pytest.mark.parametrize("bug", PLANTS)
+def test_a_planted_bug_is_called_as_what_it_replaces_is(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be another one: that nothing can be called any more."""
+    replaced: list[tuple[Any, Any]] = []
+
+    def note(owner: Any, name: str, instead: Any) -> None:
+        replaced.append((getattr(owner, name), instead))
+
+    monkeypatch.setattr(plants, "_put", note)
+    PLANTS[bug].put_in()
+    assert replaced
+    for original, instead in replaced:
+        if inspect.isfunction(original):
+            assert len(inspect.signature(original).parameters) == len(inspect.signature(instead).parameters)
+        assert callable(original) == callable(instead)
+        assert inspect.iscoroutinefunction(original) == inspect.iscoroutinefunction(instead)
 
 
 def test_the_readme_states_each_invariant_that_is_decided() -> None:
