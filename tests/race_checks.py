@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from storage.documents import Document
+from jobs.recurrence import next_after
+from jobs.times import MILLISECOND
+from storage.documents import Document, job_from_document
 from tests.lifecycle_tables import first_forbidden
 from tests.turns import Played
 
@@ -86,6 +88,11 @@ def check_occurrences(document: Document) -> None:
     taken = sorted(_taken(document))
     assert len(taken) == len(set(taken)), "an occurrence was accounted for twice"
     assert end is None or all(one <= end for one in taken)
+    due_at = document["next_run_at"]
+    if due_at is not None and document["run"] is None:
+        rule = job_from_document(document).recurrence
+        assert rule is not None
+        assert next_after(rule, due_at - MILLISECOND) == due_at, "what comes next is not an instant of its schedule"
 
 
 def _asked_for(events: list[tuple[str, str]]) -> int:

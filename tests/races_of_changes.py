@@ -122,6 +122,15 @@ RACES: Final = (
         """,
     ),
     Race(
+        "delete, delete",
+        lambda jobs: jobs.failed(),
+        lambda on: (on.delete(), on.delete()),
+        """
+        deleted | gone | ok
+        deleted | ok | gone
+        """,
+    ),
+    Race(
         "deleteMany, complete",
         lambda jobs: jobs.running(),
         lambda on: (on.first_worker(), on.bulk(Action.DELETE)),

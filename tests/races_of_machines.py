@@ -83,6 +83,15 @@ RACES: Final = (
         """,
     ),
     Race(
+        "progress of a lost worker, the next attempt",
+        lambda jobs: jobs.lost(),
+        lambda on: (on.progress(), in_turn(on.sweeper(), on.worker())),
+        """
+        progress queued started completed | told | expired, did 1.2
+        queued started completed | - | expired, did 1.2
+        """,
+    ),
+    Race(
         "finish, sweep",
         lambda jobs: jobs.lost(repeats={}),
         lambda on: (on.first_worker(), on.sweeper()),

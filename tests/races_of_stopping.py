@@ -103,6 +103,15 @@ RACES: Final = (
         """,
     ),
     Race(
+        "pause, pause and complete",
+        lambda jobs: jobs.running(repeats={}),
+        lambda on: (in_turn(on.pause(), on.first_worker()), on.pause()),
+        """
+        paused completed | ok, did 1.1 | same
+        paused completed | same, did 1.1 | ok
+        """,
+    ),
+    Race(
         "pause, fail",
         lambda jobs: jobs.running(repeats={}, retries=1),
         lambda on: (on.first_worker(fails=True), on.pause()),
