@@ -201,3 +201,10 @@ def test_a_rule_that_was_changed_during_a_run_counts_from_its_first_occurrence_o
     changed = replace(running, recurrence=every_five, next_run_at=NOW + 900 * SECOND)
     decision = decide(changed, run, Succeeded(1), now=NOW + 840 * SECOND, draw=0.5)
     assert (decision.next_run_at, decision.reason) == (NOW + 900 * SECOND, None)
+
+
+def test_the_last_run_that_the_limit_permits_is_the_end_whatever_had_been_planned_behind_it() -> None:
+    running, claimed = make_running(make_job(schedule=every(30, limit=2)), number=2)
+    planned = replace(running, next_run_at=NOW + 30 * SECOND)
+    decision = decide(planned, claimed, Succeeded(None), now=NOW + SECOND, draw=0.0)
+    assert (decision.status, decision.next_run_at) == (JobStatus.COMPLETED, None)

@@ -32,6 +32,12 @@ def test_an_occurrence_is_taken_and_the_next_one_is_known() -> None:
     assert promotion.resets_retries
 
 
+def test_the_last_run_that_the_limit_permits_has_no_next_occurrence() -> None:
+    promotion = promote(replace(scheduled(limit=5), execution_count=4), NOW + 31 * SECOND)
+    assert promotion.run is not None
+    assert (promotion.run.number, promotion.next_run_at) == (5, None)
+
+
 def test_a_retry_goes_on_with_its_run_and_knows_the_next_occurrence() -> None:
     job, run = make_running(make_job(schedule=every(30)), attempt=2, failures=1)
     waiting = replace(job, status=JobStatus.SCHEDULED, next_run_at=NOW + 5 * SECOND)
