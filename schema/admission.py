@@ -7,7 +7,6 @@ from typing import Final
 
 from graphql import ExecutionResult
 from strawberry.extensions import SchemaExtension
-from strawberry.types.graphql import OperationType
 
 from schema.faults import too_busy
 
@@ -36,22 +35,19 @@ class InFlight:
 class Admission(SchemaExtension):
     """Refuses queries and mutations that arrive while as many are under way as may be, before anything of them is begun.
 
-    Taken in, they would all be answered later, until nobody waits for any of them any more. A subscription waits for events
-    most of the time, and does not count.
+    Taken in, they would all be answered later, until nobody waits for any of them any more. A subscription is neither counted
+    nor refused: Strawberry has it pass here before its first event, and goes on with it whatever is found.
     """
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
 
     def on_execute(self) -> Iterator[None]:
-        context = self.execution_context
-        if context.operation_type is OperationType.SUBSCRIPTION:
-            yield
-        elif self._in_flight.enter():
+        if self._in_flight.enter():
             try:
                 yield
             finally:
                 self._in_flight.leave()
         else:
-            context.result = ExecutionResult(data=None, errors=[too_busy()])
+            self.execution_context.result = ExecutionResult(data=None, errors=[too_busy()])
             yield

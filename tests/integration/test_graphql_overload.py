@@ -45,6 +45,8 @@ async def test_sockets_are_under_the_same_limit_and_subscriptions_do_not_count(o
             for name in ("waits", "refused"):
                 await socket.subscribe(name, "{ jobs { nodes { id } } }")
             told = await socket.receive()
+            await socket.subscribe("followed too", "subscription { jobEvents { type } }")
+            await gateway.until_subscribers(2)
         finally:
             os.kill(stack.mongod.pid, signal.SIGCONT)
         assert (told["type"], told["id"]) == ("error", "refused")
