@@ -79,10 +79,11 @@ def _subscribe_after_reading() -> None:
         services: Services, _: Principal, wanted: EventFilter, after: str | None
     ) -> AsyncGenerator[JobEvent, None]:
         position = services.hub.position if after is None else feed_number(after)
-        while events := await services.events.read(position, _BATCH):
+        while position < services.hub.position:
+            events = await services.events.read(position, _BATCH)
             for event in events:
                 yield event
-            position = events[-1].number
+            position = events[-1].number if events else services.hub.position
         # As long as it takes to ask somebody whether the caller may listen.
         await asyncio.sleep(10 * _HESITATION)
         async with services.hub.subscribe(wanted, services.hub.position) as subscriber:
