@@ -33,6 +33,7 @@ class FailingMongod:
 
     def __init__(self, folder: Path) -> None:
         self.server = Server(replace(MONGOD, arguments=_arguments), folder)
+        self._is_frozen = False
 
     @property
     def url(self) -> str:
@@ -52,9 +53,15 @@ class FailingMongod:
 
     def freeze(self) -> None:
         """From now on, connections stay open and nothing is answered."""
+        if self._is_frozen:
+            return
+        self._is_frozen = True
         os.kill(self.server.pid, signal.SIGSTOP)
+        # Until it has stopped, it may go on answering.
+        os.waitid(os.P_PID, self.server.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
+        self._is_frozen = False
         os.kill(self.server.pid, signal.SIGCONT)
 
     @contextmanager

@@ -51,7 +51,8 @@ class Stage:
     def seen_through(self, door: Door, job_id: str) -> Services:
         """The services of somebody who waits for their turn."""
         database = TurnTaking(self.database, door, job_id)
-        return replace(self.services, jobs=JobReader(database), writer=JobWriter(database))
+        # Many orders are played at a time, each as if by a process of its own.
+        return replace(self.services, jobs=JobReader(database), writer=JobWriter(database), going_on=set())
 
     def worker(self, fails: bool = False) -> Actor:
         """Looks for what waits, runs it, and writes what came of it. Nobody tells it when it has lost the run."""
@@ -157,7 +158,7 @@ class Stage:
         async def change_many(door: Door, job_id: str) -> str:
             request = BulkRequest(action, JobFilter(ids=(job_id,)))
             bulk = _StepByStep(self.services, door)
-            operation = await begin_bulk(replace(self.services, bulk=bulk), ANN, request)  # type: ignore[arg-type]  # its two calls
+            operation = await begin_bulk(replace(self.services, bulk=bulk, going_on=set()), ANN, request)  # type: ignore[arg-type]  # its two calls
             door.note_change(operation.count)
             return f"{operation.count} of {operation.matched}"
 

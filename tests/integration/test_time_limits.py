@@ -107,11 +107,13 @@ async def test_a_dispatch_that_is_stored_late_is_looked_for_until_it_is_there(
     failing_mongod: FailingMongod, installation: Installation
 ) -> None:
     """Frozen beyond the limit of the write and the first look: the insert waits in the server's socket all the while."""
-    writer = installation.services.writer
+    writer, tries = installation.services.writer, list[int]()
 
     async def insert_frozen(new: Sequence[NewJob]) -> list[Exception | None]:
-        failing_mongod.freeze()
-        asyncio.get_running_loop().call_later(WRITE_SECONDS + 3, failing_mongod.thaw)
+        if not tries:
+            failing_mongod.freeze()
+            asyncio.get_running_loop().call_later(WRITE_SECONDS + 3, failing_mongod.thaw)
+        tries.append(len(new))
         return await writer.insert_many(new)
 
     installation.services = replace(installation.services, insertions=Batcher(insert_frozen))
@@ -157,7 +159,8 @@ async def test_an_operation_whose_first_jobs_hang_is_answered_in_time_and_goes_o
 ) -> None:
     await installation.dispatch(product="shop")
     services = installation.services
-    with failing_mongod.failing("update", on=f"{database_name}.jobs", times=1, **BLOCKED):
+    longer = {"blockConnection": True, "blockTimeMS": 12_000}
+    with failing_mongod.failing("update", on=f"{database_name}.jobs", times=1, **longer):
         operation = await begin_bulk(services, ANN, CANCEL)
         assert counts(operation) == ("running", 1, 0, 0)
         async with asyncio.timeout(PROMISED):
