@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -36,6 +37,8 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="keep the logs and the data, and say where")
     options = parser.parse_args()
+    # Told to stop, as by Ctrl-C: what is frozen could not end with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="jobgate-chaos-"))
     try:
         return asyncio.run(_run(options, folder))

@@ -64,10 +64,8 @@ def operations_on_many_are_exact(evidence: Evidence) -> Finding:
     told = Counter((event["type"], event["reason"]) for event in evidence.events)
     counted: defaultdict[tuple[str, str], int] = defaultdict(int)
     for operation in evidence.operations.values():
-        if operation["action"] in ("cancel", "pause") and not operation["dry_run"]:
-            counted[
-                f"job.{operation['action']}{'led' if operation['action'] == 'cancel' else 'd'}", operation["reason"]
-            ] += operation["count"]
+        if operation["action"] in _TOLD_WITH_REASON:
+            counted[_TOLD_WITH_REASON[operation["action"]], operation["reason"]] += operation["count"]
     for (kind, reason), count in counted.items():
         changed = told[kind, reason]
         finding.look(unless(changed == count, f"{reason}: counts {count} changed, and {changed} jobs tell {kind}"))
@@ -77,6 +75,7 @@ def operations_on_many_are_exact(evidence: Evidence) -> Finding:
     return finding
 
 
+_TOLD_WITH_REASON: Final = {"cancel": "job.cancelled", "pause": "job.paused"}
 _MANY: Final = ("cancelMany", "pauseMany", "resumeMany", "retryMany", "deleteMany")
 
 

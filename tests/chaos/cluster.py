@@ -24,7 +24,6 @@ from storage.bootstrap import ping_mongodb
 _MEMBERS: Final = 3
 _ELECTION_MS: Final = 2000
 _ANSWER: Final = timedelta(seconds=20)
-_LOOK_AGAIN: Final = 0.05
 _PRIMARY_WITHIN: Final = 60.0
 
 
@@ -63,7 +62,7 @@ class Cluster:
         await asyncio.gather(*(server.start() for server in (*self.mongods, self.redis)))
         members = [{"_id": number, "host": f"127.0.0.1:{server.port}"} for number, server in enumerate(self.mongods)]
         settings = {"electionTimeoutMillis": _ELECTION_MS, "heartbeatIntervalMillis": 500}
-        async with _direct(self.mongods[0].url) as client:
+        async with _connected(self.mongods[0].url) as client:
             await client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         await self.primary()
 
@@ -73,16 +72,19 @@ class Cluster:
 
     async def primary(self) -> Server:
         """The mongod that takes writes, once there is one."""
-        async with asyncio.timeout(_PRIMARY_WITHIN):
+        async with asyncio.timeout(_PRIMARY_WITHIN), _connected(self.mongodb_url, _PRIMARY_WITHIN, 1.0) as client:
             while True:
-                for server in self.mongods:
-                    if await self._is_primary(server):
-                        return server
-                await asyncio.sleep(_LOOK_AGAIN)
+                # The driver waits for a primary by its own monitors; of one that stands still it does not know yet.
+                with suppress(PyMongoError):
+                    await client.admin.command("ping")
+                    _, port = await client.primary or ("", 0)
+                    for server in self.mongods:
+                        if server.port == port and server.is_running and server.pid not in self._frozen:
+                            return server
 
     async def step_down(self) -> None:
         """Have the primary give way to another."""
-        async with _direct((await self.primary()).url) as client:
+        async with _connected((await self.primary()).url) as client:
             # The connection is closed with it.
             with suppress(PyMongoError):
                 await client.admin.command({"replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 2})
@@ -119,17 +121,16 @@ class Cluster:
             else:
                 file.unlink()
 
-    async def _is_primary(self, server: Server) -> bool:
-        if not server.is_running or server.pid in self._frozen:
-            return False
-        try:
-            async with _direct(server.url) as client:
-                return bool((await client.admin.command("hello"))["isWritablePrimary"])
-        except PyMongoError:
-            return False
-
 
 @asynccontextmanager
-async def _direct(url: str) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with AsyncMongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=2000, socketTimeoutMS=5000) as client:
+async def _connected(
+    url: str, patience: float = 2.0, answer: float = 5.0
+) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    """A client that waits so many seconds for a server to be there, and for its answer."""
+    waits: dict[str, Any] = {
+        "serverSelectionTimeoutMS": int(patience * 1000),
+        "socketTimeoutMS": int(answer * 1000),
+        "connectTimeoutMS": 1000,
+    }
+    async with AsyncMongoClient[dict[str, Any]](url, **waits) as client:
         yield client

@@ -12,6 +12,7 @@ from tests.chaos.findings import Finding, unless
 from tests.chaos.fleet import DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS
 from tests.chaos.history import Outcome
 from tests.chaos.ledger import Effect, End
+from tests.chaos.tasks import NOT_YET
 from tests.lifecycle_tables import first_forbidden
 
 HEARTBEAT: Final = LEASE_SECONDS / 3
@@ -43,7 +44,7 @@ def _undone(evidence: Evidence, job: str) -> Iterator[str]:
             yield from unless(
                 (run["number"], End.DONE) in ends, f"{job}: no handler came to the end of run {run['number']}"
             )
-        elif run and run["status"] == "failed" and event["error"]["code"] == "FLAKY":
+        elif run and run["status"] == "failed" and event["error"]["code"] == NOT_YET:
             yield from unless((run["number"], End.FAILED) in ends, f"{job}: no handler failed in run {run['number']}")
 
 

@@ -122,7 +122,7 @@ class Loader:
         elif draw < 0.87:
             failures = self._random.randint(0, 3)
             done = await self.dispatch(
-                *(SINGLE, "flaky", {"ms": ms // 4, "failures": failures}),
+                *(SINGLE, "fail", {"ms": ms // 4, "failures": failures}),
                 retries=2,
                 retryConfig={"initialDelay": 100, "maxDelay": 800},
             )
@@ -183,7 +183,7 @@ class Loader:
             await self.dispatch(GROUP, "work", {"ms": 300}, tags=[tag], schedule=schedule)
         else:
             failures = self._random.choice((0, 1))
-            await self.dispatch(GROUP, "flaky", {"ms": 20, "failures": failures}, tags=[tag])
+            await self.dispatch(GROUP, "fail", {"ms": 20, "failures": failures}, tags=[tag])
 
     async def _follow(self, done: Operation) -> None:
         """Wait for the end of an operation on many jobs."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any
+from typing import Any, Final
 
 from tests.chaos.ledger import recorded
 from worker.context import TaskContext
 from worker.tasks import TaskError, task
+
+NOT_YET: Final = "NOT_YET"
 
 
 @task("chaos.work")
@@ -22,13 +24,13 @@ async def work(context: TaskContext, value: Any) -> Any:
     return _answer(context)
 
 
-@task("chaos.flaky")
-async def flaky(context: TaskContext, value: Any) -> Any:
+@task("chaos.fail")
+async def fail(context: TaskContext, value: Any) -> Any:
     """Fail as often as ``failures`` says, then work."""
     with recorded(context):
         await asyncio.sleep(value["ms"] / 1000)
         if context.attempt <= value["failures"]:
-            raise TaskError("FLAKY", "not yet")
+            raise TaskError(NOT_YET, "another attempt is to succeed")
     return _answer(context)
 
 

@@ -1,6 +1,6 @@
 """The races of the state machine: every order in which two actors can take their steps, on a real MongoDB.
 
-The actors are the product's own code, down to the driver (``tests/race_actors.py``); what they do to the database is done in
+The actors are the product's own code, down to the driver (``tests/races/actors.py``); what they do to the database is done in
 every possible order (``tests/interleavings.py``), each with a job of its own. Behind each order the job is held against the
 invariants of its life (``tests/race_checks.py``), and all that can come of a race is listed here: what the job tells, and what
 each actor makes of it. A fence that is lost, or one too many, is an ending too many or one that is missing.
@@ -29,15 +29,15 @@ from storage.redis import close_redis, open_redis
 from storage.signals import Signals
 from storage.wakeups import Wakeups
 from tests.conftest import opened
-from tests.interleavings import Explorer
-from tests.race_actors import LEASE, Stage, in_turn
-from tests.race_jobs import Jobs
-from tests.race_wrongs import Careless
-from tests.races import Race
-from tests.races_of_changes import RACES as OF_CHANGES
-from tests.races_of_machines import RACES as OF_MACHINES
-from tests.races_of_stopping import RACES as OF_STOPPING
-from tests.turns import Actor
+from tests.races.actors import LEASE, Stage, in_turn
+from tests.races.interleavings import Explorer
+from tests.races.jobs import Jobs
+from tests.races.of_changes import RACES as OF_CHANGES
+from tests.races.of_machines import RACES as OF_MACHINES
+from tests.races.of_stopping import RACES as OF_STOPPING
+from tests.races.race import Race
+from tests.races.turns import Actor
+from tests.races.wrongs import Careless
 
 
 @dataclass(frozen=True)

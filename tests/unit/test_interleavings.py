@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.interleavings import every_order
-from tests.turns import Actor, Door, Played, play
+from tests.races.interleavings import every_order
+from tests.races.turns import Actor, Door, Played, play
 
 SIX: Final = 6
 

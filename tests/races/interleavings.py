@@ -10,8 +10,8 @@ from typing import Final
 
 from storage.client import Database
 from storage.documents import Document
-from tests.race_checks import check, ending
-from tests.turns import Actor, Played, play
+from tests.races.checks import check, ending
+from tests.races.turns import Actor, Played, play
 
 AT_ONCE: Final = 24
 """Orders that are played at the same time: jobs have nothing to do with each other."""

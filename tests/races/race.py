@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.documents import Document
-from tests.race_actors import Stage
-from tests.race_jobs import Jobs
-from tests.turns import Actor
+from tests.races.actors import Stage
+from tests.races.jobs import Jobs
+from tests.races.turns import Actor
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """Changes whose answer was lost: whether they took place is found out, and they take place once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.bulk import BulkStatus
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import EventType
@@ -21,34 +20,18 @@ from resolvers.dispatching import dispatch
 from resolvers.pursuit import Pursuit
 from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
 from storage.batches import Batcher
-from storage.client import Database, Driver
+from storage.client import Database
 from storage.errors import OUT_OF_DISK_SPACE
 from storage.job_updates import NewJob
 from storage.jobs import JobReader
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
-from tests.conftest import opened
 from tests.factories import every, make_request
 from tests.failing import LOST, FailingMongod
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation
 from tests.integration.test_bulk import CANCEL, counts
 
 LATER = ScheduleSpec(every_ms=7_200_000)
-
-
-@pytest.fixture
-async def database(failing_mongod: FailingMongod, database_name: str) -> AsyncIterator[Database]:
-    async with opened(failing_mongod.url, database_name, Driver.MOTOR) as database:
-        yield database
-
-
-@pytest.fixture
-async def installation(
-    database: Database, failing_mongod: FailingMongod, servers: Servers, redis_url: str
-) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, failing_mongod.url, redis_url) as installation:
-        yield installation
 
 
 async def told(database: Database, job: Job) -> list[str]:

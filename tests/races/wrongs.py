@@ -16,8 +16,8 @@ from jobs.steering import retry as decide_retry
 from storage.job_updates import Claim, Finish, claim_update, claimable, finish_update, promotion_update
 from storage.steering_updates import cancel_update, change_update
 from storage.updates import NOW, Pipeline, transition
-from tests.race_actors import FIRST, LEASE, TASKS, Stage
-from tests.turns import Actor, Door, TurnTaking
+from tests.races.actors import FIRST, LEASE, TASKS, Stage
+from tests.races.turns import Actor, Door, TurnTaking
 
 Decide = Callable[[Job], Change]
 

@@ -12,7 +12,7 @@ from jobs.recurrence import next_after
 from jobs.times import MILLISECOND
 from storage.documents import Document, job_from_document
 from tests.lifecycle_tables import first_forbidden
-from tests.turns import Played
+from tests.races.turns import Played
 
 TERMINAL: Final = {"completed", "failed", "cancelled"}
 

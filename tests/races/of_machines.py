@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.race_actors import in_turn
-from tests.races import Race
+from tests.races.actors import in_turn
+from tests.races.race import Race
 
 RACES: Final = (
     Race(

@@ -14,7 +14,7 @@ from storage.client import Database
 from storage.documents import Document
 from storage.job_updates import Claim, Finish, NewJob, first_nudge
 from tests.factories import every, make_job
-from tests.race_actors import FIRST
+from tests.races.actors import FIRST
 
 A_MOMENT: Final = timedelta(seconds=10)
 OVER: Final = timedelta(hours=-1)

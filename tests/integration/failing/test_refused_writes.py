@@ -1,6 +1,5 @@
 """Writes that MongoDB refuses: on a full disk, and of jobs that would become too large. Each is its own caller's concern."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -16,35 +15,19 @@ from jobs.json_values import MAX_BYTES, check_json
 from jobs.lifecycle import JobStatus
 from resolvers.bulk import begin_bulk
 from resolvers.steering import cancel
-from storage.client import Database, Driver
+from storage.client import Database
 from storage.errors import OUT_OF_DISK_SPACE
 from storage.job_updates import Claim, Progress, first_nudge
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
-from tests.conftest import opened
 from tests.failing import FailingMongod
 from tests.gateway import serving
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation
 from tests.integration.test_bulk import CANCEL, counts, finished, let_go
 from worker.context import TaskContext
 
 LARGEST: Final = 16 * 1024 * 1024
 CANCEL_ONE: Final = "mutation ($id: ID!) { cancel(id: $id) { __typename } }"
-
-
-@pytest.fixture
-async def database(failing_mongod: FailingMongod, database_name: str) -> AsyncIterator[Database]:
-    async with opened(failing_mongod.url, database_name, Driver.MOTOR) as database:
-        yield database
-
-
-@pytest.fixture
-async def installation(
-    database: Database, failing_mongod: FailingMongod, servers: Servers, redis_url: str
-) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, failing_mongod.url, redis_url) as installation:
-        yield installation
 
 
 async def fill_up(database: Database, job_id: str) -> None:

@@ -27,7 +27,7 @@ from storage.job_updates import Progress
 from storage.jobs import JobReader
 from storage.transitions import JobWriter
 from tests.installation import ANN
-from tests.turns import DEADLINE, Actor, Door, TurnTaking
+from tests.races.turns import DEADLINE, Actor, Door, TurnTaking
 from worker.context import TaskContext
 from worker.executor import Executor, Terms, Writes
 from worker.promoter import Promoter
