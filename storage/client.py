@@ -116,11 +116,14 @@ async def open_session(database: Database, **options: Any) -> AsyncIterator[Any]
 
 
 def open_sync_client(url: str, timeout_ms: int) -> MongoClient[dict[str, Any]]:
-    """A blocking client, for the thread whose heartbeats must not depend on the event loop; it gives up after the timeout."""
+    """A blocking client, for the thread whose heartbeats must not depend on the event loop.
+
+    Whatever it is asked to do has failed after the timeout, connecting anew and asking once more included.
+    """
     limits = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
     timeouts = {**_TIMEOUTS, **dict.fromkeys(limits, timeout_ms)}
     with url_errors():
-        return MongoClient(url, maxPoolSize=2, **timeouts)
+        return MongoClient(url, maxPoolSize=2, timeoutMS=timeout_ms, **timeouts)
 
 
 async def ping_database(database: Database) -> None:

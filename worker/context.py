@@ -22,6 +22,8 @@ class CancelReason(StrEnum):
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease_lost"
+    OUT_OF_REACH = "out_of_reach"
+    """The database does not answer, and the lease is about to run out."""
 
 
 class RunCancelled(Exception):

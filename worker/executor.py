@@ -148,11 +148,11 @@ class Executor:
 
     async def _run(self, definition: TaskDefinition, attempt: Attempt) -> Outcome | None:
         """What the handler did, or None when that is no longer ours to say."""
-        if time.monotonic() > attempt.held_until:
-            # This process stood still since it made the claim: another one may have the run by now.
-            attempt.stop(CancelReason.LEASE_LOST)
         if attempt.stop_reason is not None:
             return _outcome_of_stop(attempt.stop_reason, None, obeyed=True)
+        if time.monotonic() > attempt.held_until:
+            # Another worker may have the run by now. If none has, nobody is to blame: the handler has not even begun.
+            return Released("the claim was answered too late to begin")
         context = self._context(attempt)
         began = time.monotonic()
         handler = call(definition, context, attempt.job.input)
@@ -163,9 +163,8 @@ class Executor:
                 return handler.result()
             reason = attempt.stop_reason or CancelReason.TIMEOUT
             obeyed = handler.done() or await self._stop(handler, context, reason)
-            if reason is CancelReason.SHUTDOWN and obeyed and _has_succeeded(handler):
-                return handler.result()
-            return _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
+            outcome = _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
+            return handler.result() if isinstance(outcome, Released) and _has_succeeded(handler) else outcome
         finally:
             context.close()
 
@@ -289,5 +288,8 @@ def _outcome_of_stop(reason: CancelReason, timeout: timedelta | None, *, obeyed:
             return Failed(JobError(TIMEOUT, f"the handler did not end within {seconds:g} s{suffix}"))
         case CancelReason.SHUTDOWN:
             return Released("the worker shut down")
-        case CancelReason.CANCELLED | CancelReason.LEASE_LOST:
+        case CancelReason.OUT_OF_REACH if obeyed:
+            # Three outages must not fail a run whose worker has lived through them all.
+            return Released("the database was out of reach for too long")
+        case CancelReason.CANCELLED | CancelReason.LEASE_LOST | CancelReason.OUT_OF_REACH:
             return None

@@ -74,9 +74,11 @@ class Heart:
             renewal = self._keeper.renew({token: one.job.id for token, one in attempts.items()})
         except StoreUnavailable as error:
             logger.warning("leases were not renewed: %s", error)
+            for one in attempts.values():
+                one.not_renewed()
             return self._every / 10
         for token in renewal.held:
-            attempts[token].held_until = asked_at + self._lease.total_seconds()
+            attempts[token].renewed(asked_at + self._lease.total_seconds())
         lost = {token: one for token, one in attempts.items() if token not in renewal.held}
         self._stop([lost.pop(token) for token in renewal.cancelled], CancelReason.CANCELLED)
         self._stop(lost.values(), CancelReason.LEASE_LOST)
@@ -87,7 +89,7 @@ class Heart:
             await asyncio.sleep(self._every / 10)
             for attempt in self._running:
                 if self._is_running_out(attempt):
-                    attempt.stop(CancelReason.LEASE_LOST)
+                    attempt.run_out()
 
     def _is_running_out(self, attempt: Attempt) -> bool:
         margin = self._lease.total_seconds() / 6

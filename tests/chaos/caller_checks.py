@@ -1,11 +1,12 @@
-"""I12 to I14 and I16: what callers can rely on."""
+"""I12, I13 and I16: what callers can rely on."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from tests.chaos.bulk_checks import MANY
 from tests.chaos.evidence import Document, Evidence
 from tests.chaos.findings import Finding, unless
 from tests.chaos.fleet import GATEWAYS
@@ -57,35 +58,6 @@ def start_waits(told: list[Document]) -> Iterator[float]:
             yield (event["at"] - queued).total_seconds()
 
 
-def operations_on_many_are_exact(evidence: Evidence) -> Finding:
-    finding = Finding("I14", "operations on many jobs are carried out to their end, and count what they have changed")
-    for operation in evidence.operations.values():
-        finding.look(_unfinished(operation))
-    told = Counter((event["type"], event["reason"]) for event in evidence.events)
-    counted: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for operation in evidence.operations.values():
-        if operation["action"] in _TOLD_WITH_REASON:
-            counted[_TOLD_WITH_REASON[operation["action"]], operation["reason"]] += operation["count"]
-    for (kind, reason), count in counted.items():
-        changed = told[kind, reason]
-        finding.look(unless(changed == count, f"{reason}: counts {count} changed, and {changed} jobs tell {kind}"))
-    for done in evidence.history.of(*_MANY, outcome=Outcome.OK):
-        known = done.answer["id"] in evidence.operations
-        finding.look(unless(known, f"{done.answer['id']} was acknowledged, and is not stored"))
-    return finding
-
-
-_TOLD_WITH_REASON: Final = {"cancel": "job.cancelled", "pause": "job.paused"}
-_MANY: Final = ("cancelMany", "pauseMany", "resumeMany", "retryMany", "deleteMany")
-
-
-def _unfinished(operation: Document) -> Iterator[str]:
-    seen = operation["count"] + operation["skipped"]
-    name = operation["_id"]
-    yield from unless(operation["status"] == "completed", f"{name} is {operation['status']} in the end")
-    yield from unless(seen == operation["matched"], f"{name} is about {operation['matched']} jobs, and has seen {seen}")
-
-
 def overload_is_told(evidence: Evidence) -> Finding:
     finding = Finding(
         "I16", f"what cannot be done is refused within {ANSWERED_WITHIN:g} s, honestly, with a time to ask again"
@@ -102,7 +74,7 @@ def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
     if done.outcome is Outcome.OPEN:
         yield f"a {done.kind} was never answered"
         return
-    within = SEARCHED_WITHIN if done.kind in _MANY else ANSWERED_WITHIN
+    within = SEARCHED_WITHIN if done.kind in MANY else ANSWERED_WITHIN
     if not _was_frozen(evidence, done):
         yield from unless(
             done.seconds <= within,

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-from jobs.decisions import WORKER_LOST
 from tests.chaos.evidence import Document, Evidence, is_over
 from tests.chaos.findings import Finding, unless
 from tests.chaos.fleet import DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS
 from tests.chaos.history import Outcome
 from tests.chaos.ledger import Effect, End
+from tests.chaos.loss_checks import LOST, tells_of_loss
 from tests.chaos.tasks import NOT_YET
 from tests.lifecycle_tables import first_forbidden
 
@@ -19,7 +19,6 @@ HEARTBEAT: Final = LEASE_SECONDS / 3
 _SLACK: Final = 1.0
 """Seconds that a machine with two cores may be late with anything, while a dozen processes start and die on it."""
 _EXIT_SLACK: Final = 6.0
-_LOST: Final = "was lost"
 
 
 def every_acknowledged_dispatch_is_done(evidence: Evidence) -> Finding:
@@ -78,19 +77,13 @@ def _overlaps(evidence: Evidence, job: str, work: Sequence[Effect]) -> Iterator[
         lost = any(
             first.began < event["at"].timestamp() <= second.began
             for event in evidence.told.get(job, ())
-            if _tells_of_loss(event)
+            if tells_of_loss(event)
         )
         yield from unless(
             lost and _could_not_stop(evidence, first),
             f"{job}: attempt {second.attempt} began {first.ended - second.began:.2f} s before attempt {first.attempt} "
             f"of process {first.pid} had ended ({first.end}, {first.task})",
         )
-
-
-def _tells_of_loss(event: Document) -> bool:
-    """The run went to another worker, or ended because it must not: the job was paused, or lost its worker too often."""
-    failed = event["type"] == "job.failed" and event["error"]["code"] == WORKER_LOST
-    return failed or _LOST in (event["reason"] or "")
 
 
 def _could_not_stop(evidence: Evidence, effect: Effect) -> bool:
@@ -195,7 +188,7 @@ def _miscounted(job: str, told: Sequence[Document], runs: dict[int, Document]) -
         kind = _short(event)
         if kind == "started":
             begun = attempts
-        elif kind == "retrying" or (kind == "queued" and _LOST in (event["reason"] or "")):
+        elif kind == "retrying" or (kind == "queued" and LOST in (event["reason"] or "")):
             attempts += 1
         elif event["run"]:
             run = runs.get(event["run"]["number"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from tests.chaos import caller_checks, event_checks, job_checks, schedule_checks
+from tests.chaos import bulk_checks, caller_checks, event_checks, job_checks, loss_checks, schedule_checks
 from tests.chaos.caller_checks import start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
@@ -18,6 +18,7 @@ CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     job_checks.every_acknowledged_dispatch_is_done,
     job_checks.no_run_ends_twice,
     job_checks.attempts_overlap_only_after_a_lease,
+    loss_checks.only_the_dead_and_the_deaf_are_lost,
     job_checks.stale_workers_change_nothing,
     job_checks.cancelled_jobs_do_not_start,
     job_checks.paused_jobs_do_not_start,
@@ -27,7 +28,7 @@ CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     event_checks.subscribers_miss_nothing,
     caller_checks.one_key_makes_one_job,
     caller_checks.redis_costs_time_only,
-    caller_checks.operations_on_many_are_exact,
+    bulk_checks.operations_on_many_are_exact,
     job_checks.shutdowns_cost_no_attempt,
     caller_checks.overload_is_told,
 )

@@ -82,14 +82,15 @@ async def test_a_claim_whose_answer_was_lost_is_read_back(database: Database, in
 async def test_a_handler_is_not_begun_once_the_lease_of_its_claim_is_over(
     database: Database, installation: Installation
 ) -> None:
-    """As when the process stood still since: another worker may be at the run."""
+    """As when the process stood still since: another worker may be at the run. If none is, it costs no attempt."""
     begun = []
 
     async def note(context: TaskContext, _: Any) -> None:
         begun.append(context.attempt)
 
     left = await run_one(installation, database, note, timedelta(0))
-    assert (left.status, begun) == (JobStatus.RUNNING, [])
+    assert left.run is not None
+    assert (left.status, left.run.attempt, begun) == (JobStatus.QUEUED, 1, [])
 
 
 async def test_a_claim_that_was_certainly_not_written_is_not_looked_for(

@@ -244,7 +244,7 @@ async def test_a_synchronous_handler_that_ends_while_its_worker_shuts_down_has_e
     assert (await installation.job(job)).result == "just in time"
 
 
-async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_before_their_leases_end(
+async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_in_time_and_gives_them_back(
     own_servers: StartServers, database_name: str
 ) -> None:
     stack = await own_servers()
@@ -252,6 +252,8 @@ async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_before
     stopped = asyncio.Event()
 
     async def wait(context: TaskContext, _: Any) -> Any:
+        if stopped.is_set():
+            return "at the second go"
         try:
             await asyncio.Event().wait()
         finally:
@@ -270,4 +272,10 @@ async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_before
                     await stopped.wait()
             finally:
                 os.kill(stack.mongod.pid, signal.SIGCONT)
-    assert reasons == [CancelReason.LEASE_LOST]
+            await installation.until(job, *DONE)
+            done = await installation.job(job)
+            assert done.result == "at the second go"
+            [run] = await installation.runs(job)
+    assert reasons == [CancelReason.OUT_OF_REACH]
+    # An outage is nobody's failure: it costs the run no attempt, and does not count as a lost worker.
+    assert run.attempts == 1

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -14,6 +16,7 @@ from jobs.lifecycle import JobStatus
 from resolvers.bulk import begin_bulk
 from storage.batches import Batcher
 from storage.client import Database, Driver
+from storage.heartbeats import LeaseKeeper
 from storage.job_updates import NewJob
 from storage.limits import WRITE_SECONDS, Deadline, within
 from tests.conftest import opened
@@ -167,3 +170,17 @@ async def test_an_operation_whose_first_jobs_hang_is_answered_in_time_and_goes_o
             await asyncio.gather(*services.going_on)
     assert counts(await services.operations.find(operation.id)) == ("completed", 1, 1, 0)
     assert not services.going_on
+
+
+async def test_a_renewal_gives_up_early_enough_to_be_tried_again_and_again_within_the_lease(
+    failing_mongod: FailingMongod, database_name: str
+) -> None:
+    """What has to open a connection anew, too: the driver by itself allows for each part of that as much as for all of it."""
+    lease = timedelta(seconds=4)
+    with closing(LeaseKeeper(failing_mongod.url, database_name, lease)) as keeper:
+        keeper.renew({"nobody's": "job_0"})
+        with failing_mongod.frozen():
+            async with asyncio.timeout(lease.total_seconds()):
+                for _ in range(3):
+                    with pytest.raises(StoreUnavailable):
+                        await asyncio.to_thread(keeper.renew, {"nobody's": "job_0"})
