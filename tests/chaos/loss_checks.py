@@ -14,6 +14,8 @@ from tests.chaos.ledger import Effect
 NOTICED_WITHIN: Final = LEASE_SECONDS + 5.0
 """Seconds from the death of a worker until its runs are given away, while MongoDB is there."""
 _SLACK: Final = 1.0
+_CLOCKS: Final = 0.05
+"""Seconds that a worker's estimate of the database's clock may be wrong by."""
 LOST: Final = "was lost"
 
 
@@ -23,10 +25,12 @@ def only_the_dead_and_the_deaf_are_lost(evidence: Evidence) -> Finding:
         f"only a worker that died or stood still is called lost, within {NOTICED_WITHIN:g} s; the third ends a run",
     )
     for job, told in evidence.told.items():
-        work = evidence.work.get(job, ())
+        started = 0.0
         for event in told:
-            if tells_of_loss(event):
-                finding.look(_unfounded(evidence, job, work, event))
+            if event["type"] == "job.started":
+                started = event["at"].timestamp()
+            elif tells_of_loss(event):
+                finding.look(_unfounded(evidence, job, event, started))
         finding.look(_miscounted(job, told))
     for effect in evidence.effects:
         finding.look(_unnoticed(evidence, effect))
@@ -42,10 +46,10 @@ def _failed_for_it(event: Document) -> bool:
     return str(event["type"]) == "job.failed" and event["error"]["code"] == WORKER_LOST
 
 
-def _unfounded(evidence: Evidence, job: str, work: Sequence[Effect], event: Document) -> Iterator[str]:
+def _unfounded(evidence: Evidence, job: str, event: Document, started: float) -> Iterator[str]:
     """An outage is no worker's fault: one that lived through it gives its runs back, unless a handler kept it from that."""
     at = event["at"].timestamp()
-    begun = [effect for effect in work if effect.began < at]
+    begun = [effect for effect in evidence.work.get(job, ()) if started - _CLOCKS < effect.began < at]
     # Where no handler has begun, it was lost between its claim and that: nobody knows who it was.
     if begun:
         last = begun[-1]
