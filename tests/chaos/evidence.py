@@ -37,6 +37,8 @@ class Evidence:
     faults: Sequence[Fault]
     deaths: Mapping[int, float]
     frozen: Sequence[Frozen]
+    starved: Sequence[Frozen]
+    """Who stood still without being made to: the machine had more to do than it can."""
     subscribers: Sequence[Subscriber]
     began: float
     healed: float
@@ -68,7 +70,7 @@ class Evidence:
         """Whether a process did nothing at all for a part of that time."""
         return any(
             note.pid == pid and note.since < until and (note.until is None or note.until > since)
-            for note in self.frozen
+            for note in (*self.frozen, *self.starved)
         )
 
     def was_blocked(self, pid: int, since: float, until: float) -> bool:

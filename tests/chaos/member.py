@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.member worker|serve``: the product's own process, with failpoints and, on request, a planted bug."""
+"""``python -m tests.chaos.member worker|serve``: the product's own process, with failpoints, watched, and perhaps with a planted bug."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Final
 
 from gateway import gateway_process, worker_process
 from gateway.settings import Settings
-from tests.chaos import failpoints, plants
+from tests.chaos import failpoints, plants, stalls
 
 FOLDER: Final = "CHAOS_FAILPOINTS"
 PLANT: Final = "CHAOS_PLANT"
+STALLS: Final = "CHAOS_STALLS"
 SKEW: Final = "CHAOS_CLOCK_SKEW_SECONDS"
 
 
 def main(role: str, ready_fd: int) -> None:
     """Be a gateway or a worker, until told to stop."""
     _set_clock_wrong(float(os.environ[SKEW]))
+    stalls.watch(Path(os.environ[STALLS]))
     failpoints.install(Path(os.environ[FOLDER]))
     if os.environ[PLANT]:
         plants.PLANTS[os.environ[PLANT]].put_in()

@@ -17,11 +17,12 @@ from pymongo import AsyncMongoClient
 from tests.chaos.caller import Caller
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence, count_stale_finishes, read_store
-from tests.chaos.fleet import Fleet, Place, fleet
+from tests.chaos.fleet import Fleet, Frozen, Place, fleet
 from tests.chaos.history import History
 from tests.chaos.ledger import now, read_ledger
 from tests.chaos.loader import CRON, Load, Loader
 from tests.chaos.nemesis import APART, FIRST_AT, Nemesis, plan
+from tests.chaos.stalls import read_stalls
 from tests.chaos.subscribers import Subscriber
 
 SETTLED_WITHIN: Final = 30.0
@@ -93,6 +94,7 @@ async def carry_out(cluster: Cluster, folder: Path, experiment: Experiment) -> E
             faults=nemesis.faults,
             deaths=members.deaths,
             frozen=members.frozen,
+            starved=[Frozen(*stall) for stall in read_stalls(place.stalls)],
             subscribers=subscribers,
             began=began,
             healed=healed,
