@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.member worker|serve``: the product's own process, with failpoints, watched, and perhaps with a planted bug."""
+"""``python -m tests.chaos.member worker|serve``: the product's process, watched, with failpoints and perhaps a planted bug."""
 
 from __future__ import annotations
 
