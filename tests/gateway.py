@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -142,17 +143,19 @@ class LiveGateway:
             yield socket
 
     @asynccontextmanager
-    async def worker(self, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-        """A worker with these handlers beside the gateway."""
-        async with self.worker_of(TaskRegistry(define(name, handler) for name, handler in handlers.items())):
+    async def worker(self, handlers: Mapping[str, Handler], **changes: Any) -> AsyncIterator[None]:
+        """A worker with these handlers beside the gateway, but for ``changes`` of its configuration."""
+        tasks = TaskRegistry(define(name, handler) for name, handler in handlers.items())
+        async with self.worker_of(tasks, **changes):
             yield
 
     @asynccontextmanager
-    async def worker_of(self, registry: TaskRegistry) -> AsyncIterator[None]:
+    async def worker_of(self, registry: TaskRegistry, **changes: Any) -> AsyncIterator[None]:
         """A worker with these tasks beside the gateway."""
         stop, ready = asyncio.Event(), asyncio.Event()
+        config = replace(worker_config(self._settings), **changes)
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_worker(worker_config(self._settings), registry, stop, ready))
+            group.create_task(run_worker(config, registry, stop, ready))
             try:
                 async with asyncio.timeout(DEADLINE):
                     await ready.wait()
