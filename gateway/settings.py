@@ -163,7 +163,9 @@ class Settings(BaseModel):
     )
     allow_private_addresses: bool = Field(
         default=False,
-        description="Whether webhooks and the task http.request may call private and loopback addresses, and webhooks do without TLS.",
+        description=(
+            "Whether webhooks and the task http.request may call private and loopback addresses, and webhooks do without TLS."
+        ),
     )
     log_level: Annotated[str, Field(pattern=r"^(?i:debug|info|warning|error)$")] = Field(
         default="info", description="debug, info, warning or error."
