@@ -87,9 +87,10 @@ def _tell(subscribers: int, bare: Figures, ours: Figures) -> None:
             f"{one.to_all_cpu:.0f} us each; events that one wants: {one.to_one_rate:.0f}/s, {one.to_one_cpu:.0f} us each"
         )
     click.echo(
-        f"jobgate beside it: memory {ours.kilobytes / bare.kilobytes:.2f}x, p50 {ours.to_all.p50 / bare.to_all.p50:.2f}x, "
-        f"p99 {ours.to_all.p99 / bare.to_all.p99:.2f}x, events that all want {ours.to_all_rate / bare.to_all_rate:.2f}x, "
-        f"processor {ours.to_all_cpu / bare.to_all_cpu:.2f}x, events that one wants {ours.to_one_rate / bare.to_one_rate:.2f}x, "
+        f"jobgate beside it: memory {ours.kilobytes / bare.kilobytes:.2f}x; p50 {ours.to_all.p50 / bare.to_all.p50:.2f}x, "
+        f"p99 {ours.to_all.p99 / bare.to_all.p99:.2f}x; events that all want {ours.to_all_rate / bare.to_all_rate:.2f}x, "
+        f"processor {ours.to_all_cpu / bare.to_all_cpu:.2f}x; "
+        f"events that one wants {ours.to_one_rate / bare.to_one_rate:.2f}x, "
         f"processor {ours.to_one_cpu / bare.to_one_cpu:.2f}x"
     )
 
