@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Final
 
 import uvicorn
@@ -19,10 +20,14 @@ from gateway.children import say_ready
 from gateway.graphql_http import MAX_REQUEST
 from gateway.logs import configure_logging
 from gateway.settings import Settings
+from gateway.websockets import WebSocketProtocol
 from gateway.wiring import open_gateway
 from jobs.errors import JobgateError
 
 logger = logging.getLogger("jobgate.gateway")
+
+PING_EVERY: Final = timedelta(seconds=20)
+"""How often WebSockets are asked whether they are still there, and how long they may take to say so."""
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
@@ -58,7 +63,7 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
         await server.serve([listener])
 
 
-def uvicorn_config(app: Starlette) -> uvicorn.Config:
+def uvicorn_config(app: Starlette, ping_every: timedelta = PING_EVERY) -> uvicorn.Config:
     """How uvicorn serves a gateway."""
     return uvicorn.Config(
         app,
@@ -66,8 +71,10 @@ def uvicorn_config(app: Starlette) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="on",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MAX_REQUEST,
+        ws_ping_interval=ping_every.total_seconds(),
+        ws_ping_timeout=ping_every.total_seconds(),
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 

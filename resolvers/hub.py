@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from jobs.errors import CursorExpired, StoreUnavailable, SubscriberTooSlow
 from jobs.feed import JobEvent, feed_cursor, last_missing
+from jobs.filter_index import FilterIndex
 from jobs.filters import EventFilter
 from storage.cancelling import end_task
 from storage.events import EventLog
@@ -31,25 +32,21 @@ _AFTER_DEFECT: Final = 5.0
 class Subscriber:
     """One listener's buffer. ``position`` is the feed number up to which it has seen all that it wants."""
 
-    def __init__(self, wanted: EventFilter, position: int) -> None:
-        self.wanted = wanted
+    def __init__(self, position: int) -> None:
         self.position = position
         self._buffer: deque[JobEvent] = deque()
         self._overflowed = False
         self._failure: Exception | None = None
         self._news = asyncio.Event()
 
-    def offer(self, events: Iterable[JobEvent]) -> None:
-        """Buffer what this subscriber wants of ``events``. Once something could not be, nothing more is taken: no gaps."""
-        for event in events:
-            if self._overflowed or self._failure is not None:
-                break
-            if event.number <= self.position or not self.wanted.matches(event.type, event.job_id, event.snapshot):
-                continue
-            if len(self._buffer) >= BUFFER:
-                self._overflowed = True
-            else:
-                self._buffer.append(event)
+    def offer(self, event: JobEvent) -> None:
+        """Buffer an event that this subscriber wants. Once one could not be, nothing more is taken: no gaps."""
+        if self._overflowed or self._failure is not None or event.number <= self.position:
+            return
+        if len(self._buffer) >= BUFFER:
+            self._overflowed = True
+        else:
+            self._buffer.append(event)
         self._news.set()
 
     def fail(self, error: Exception) -> None:
@@ -77,7 +74,7 @@ class EventHub:
     def __init__(self, log: EventLog, wakeups: Wakeups) -> None:
         self._log = log
         self._wakeups = wakeups
-        self._subscribers: set[Subscriber] = set()
+        self._subscribers: FilterIndex[Subscriber] = FilterIndex()
         self._tail: asyncio.Task[None] | None = None
         self.position = 0
         """The feed number up to which events were handed out."""
@@ -93,8 +90,8 @@ class EventHub:
     @asynccontextmanager
     async def subscribe(self, wanted: EventFilter, position: int) -> AsyncIterator[Subscriber]:
         """Take part in everything that is handed out from now on, behind ``position``."""
-        subscriber = Subscriber(wanted, position)
-        self._subscribers.add(subscriber)
+        subscriber = Subscriber(position)
+        self._subscribers.add(subscriber, wanted)
         try:
             yield subscriber
         finally:
@@ -121,8 +118,9 @@ class EventHub:
             return False
         self._tell_of_gap(last_missing(events, self.position))
         self.position = events[-1].number
-        for subscriber in self._subscribers:
-            subscriber.offer(events)
+        for event in events:
+            for subscriber in self._subscribers.interested(event):
+                subscriber.offer(event)
         return len(events) == _BATCH
 
     def _tell_of_gap(self, missing: int | None) -> None:

@@ -27,6 +27,7 @@ from schema.faults import OneOperation, PublicErrors
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.shared_answers import SharingExecutor
 from schema.subscription import Subscription
 
 MAX_TOKENS: Final = 2_000
@@ -69,6 +70,7 @@ def build_schema(max_in_flight: int = MAX_IN_FLIGHT) -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
+        execution_context_class=SharingExecutor,
         extensions=[PublicErrors, ValidationCache, OneOperation, _token_limit, partial(Admission, in_flight)],
     )
 

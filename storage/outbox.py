@@ -40,6 +40,8 @@ _AT_TIMES: Final = ("passed_over", "begins_run")
 
 _COUNTED: Final = ("number", "status", "scheduled_for", "started_at", "completed_at")
 _DUPLICATE_KEY: Final = 11000
+_OLDEST: Final = 1
+_NEWEST: Final = -1
 
 
 class Deposed(JobgateError):
@@ -55,10 +57,16 @@ class Outbox:
         self._executions: Collection = database["executions"]
 
     async def relay(self, limit: int) -> list[JobEvent]:
-        """Move the events of up to ``limit`` jobs, oldest first, and answer them. Raises :class:`Deposed`."""
-        with mongodb_errors():
-            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, EVENT_FIELDS, hint="outbox")
-            jobs = await cursor.sort([("outbox.0.at", 1)]).limit(limit).to_list(limit)
+        """Move the events of the ``limit`` jobs that have waited longest, and answer them. Raises :class:`Deposed`.
+
+        If these are not all, as many of those that have waited least are moved as well: what happens now does not wait for the
+        backlog to be gone, and the backlog does not wait for what happens now. Each job's events stay in their order, since it
+        is moved with all that it has to tell; the order of different jobs means nothing to anybody.
+        """
+        jobs = await self._waiting(_OLDEST, limit)
+        if len(jobs) == limit:
+            known = {job["_id"] for job in jobs}
+            jobs += [job for job in await self._waiting(_NEWEST, limit) if job["_id"] not in known]
         if not jobs:
             return []
         await self._record_executions(jobs)
@@ -69,6 +77,12 @@ class Outbox:
         await self._empty([job for job in jobs if not job["deleted_at"]])
         await self._bury([job["_id"] for job in jobs if job["deleted_at"]])
         return [event_from_document(event) for event in appended]
+
+    async def _waiting(self, first: int, limit: int) -> list[Document]:
+        with mongodb_errors():
+            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, EVENT_FIELDS, hint="outbox")
+            jobs: list[Document] = await cursor.sort([("outbox.0.at", first)]).limit(limit).to_list(limit)
+        return jobs
 
     async def _record_executions(self, jobs: Sequence[Document]) -> None:
         ended = [(job, entry["execution"]) for job in jobs for entry in job["outbox"] if entry["execution"]]

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import httpx
 from pymongo import MongoClient
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import Server, listen, uvicorn_config
+from gateway.gateway_process import PING_EVERY, Server, listen, uvicorn_config
 from gateway.graphql_http import INIT_WITHIN
 from gateway.settings import Settings
 from gateway.wiring import Gateway, open_gateway
@@ -78,15 +79,29 @@ Answer = dict[str, Any]
 class LiveGateway:
     """A gateway that serves, and an HTTP client for it."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, port: int, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: Settings, gateway: Gateway, server: Server, port: int, http: httpx.AsyncClient
+    ) -> None:
         self.gateway = gateway
         self.http = http
+        self.port = port
         self._settings = settings
+        self._server = server
         self._address = f"{HOST}:{port}"
 
     @property
     def services(self) -> Services:
         return self.gateway.services
+
+    @property
+    def unsent(self) -> list[int]:
+        """For each WebSocket that is open here, the bytes that wait in this process for the client to take them."""
+        connections = self._server.server_state.connections
+        return [
+            connection.transport.get_write_buffer_size()
+            for connection in connections
+            if isinstance(connection, WebSocketsSansIOProtocol)
+        ]
 
     async def ask(self, document: str, **variables: object) -> Answer:
         """The answer to an operation, errors and all; it always comes as JSON and with status 200."""
@@ -133,10 +148,11 @@ class LiveGateway:
             return await anext(events)
 
     @asynccontextmanager
-    async def socket(self, *protocols: str, initialised: bool = True) -> AsyncIterator[Socket]:
-        """A WebSocket; ready for operations unless told otherwise."""
+    async def socket(self, *protocols: str, initialised: bool = True, **options: Any) -> AsyncIterator[Socket]:
+        """A WebSocket; ready for operations unless told otherwise. ``options`` are the client's."""
         offered = [Subprotocol(protocol) for protocol in protocols or ("graphql-transport-ws",)]
-        async with connect(f"ws://{self._address}{GRAPHQL_PATH}", subprotocols=offered, proxy=None) as connection:
+        url = f"ws://{self._address}{GRAPHQL_PATH}"
+        async with connect(url, subprotocols=offered, proxy=None, **options) as connection:
             socket = Socket(connection)
             if initialised:
                 await socket.initialise()
@@ -227,7 +243,13 @@ def inputs(page: Answer) -> str:
 
 @asynccontextmanager
 async def serving(
-    mongodb_url: str, redis_url: str, database: str, *, init_within: timedelta = INIT_WITHIN, **changes: Any
+    mongodb_url: str,
+    redis_url: str,
+    database: str,
+    *,
+    init_within: timedelta = INIT_WITHIN,
+    ping_every: timedelta = PING_EVERY,
+    **changes: Any,
 ) -> AsyncIterator[LiveGateway]:
     """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
 
@@ -252,7 +274,7 @@ async def serving(
                 max_in_flight=settings.max_in_flight,
             )
             started = asyncio.Event()
-            server = Server(uvicorn_config(app), started.set)
+            server = Server(uvicorn_config(app, ping_every), started.set)
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve([listener]))
                 try:
@@ -260,7 +282,7 @@ async def serving(
                         await started.wait()
                     address = f"http://{HOST}:{port}"
                     async with httpx.AsyncClient(base_url=address, timeout=DEADLINE, trust_env=False) as http:
-                        yield LiveGateway(settings, gateway, port, http)
+                        yield LiveGateway(settings, gateway, server, port, http)
                 finally:
                     server.stop()
 

@@ -55,7 +55,7 @@ class TaskContext:
     def __init__(self, facts: RunFacts, report: Callable[[float, str | None], Awaitable[None]]) -> None:
         self._facts = facts
         self._loop = asyncio.get_running_loop()
-        self._throttle = Throttle(report, self._loop)
+        self._throttle = Throttle(report, self._loop, others_before=facts.execution > 1 or facts.attempt > 1)
         self._cancel_reason: CancelReason | None = None
 
     @property

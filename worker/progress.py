@@ -12,17 +12,21 @@ from jobs.errors import JobgateError
 logger = logging.getLogger("jobgate.progress")
 
 INTERVAL: Final = 0.25
-"""Seconds between two reports of a run."""
+"""Seconds between two reports of a job."""
 
 Report = Callable[[float, str | None], Awaitable[None]]
 
 
 class Throttle:
-    """Passes the first report on at once, then the newest one of each interval."""
+    """Passes the first report on at once, then the newest one of each interval.
 
-    def __init__(self, report: Report, loop: asyncio.AbstractEventLoop) -> None:
+    ``others_before``: another attempt of the same job may just have reported; then the first one too waits for an interval.
+    """
+
+    def __init__(self, report: Report, loop: asyncio.AbstractEventLoop, *, others_before: bool) -> None:
         self._report = report
         self._loop = loop
+        self._not_before = loop.time() + (INTERVAL if others_before else 0)
         self._newest: tuple[float, str | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Future[None] | None = None
@@ -33,8 +37,12 @@ class Throttle:
         if self._closed:
             return
         self._newest = (fraction, message)
-        if self._timer is None:
+        if self._timer is not None:
+            return
+        if self._loop.time() >= self._not_before:
             self._pass_on()
+        else:
+            self._timer = self._loop.call_at(self._not_before, self._pass_on)
 
     def close(self) -> None:
         """Pass nothing more on."""

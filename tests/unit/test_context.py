@@ -60,8 +60,8 @@ def make_context(reports: Reports, **changes: Any) -> TaskContext:
         "task": "send",
         "product": "shop",
         "env": "prd",
-        "execution": 4,
-        "attempt": 2,
+        "execution": 1,
+        "attempt": 1,
         "scheduled_for": DUE,
         "deadline": None,
     }
@@ -73,7 +73,7 @@ def count(number: int) -> Callable[[list[Report]], bool]:
 
 
 async def test_a_handler_sees_its_run(reports: Reports) -> None:
-    context = make_context(reports, deadline=DUE + timedelta(minutes=1))
+    context = make_context(reports, execution=4, attempt=2, deadline=DUE + timedelta(minutes=1))
     assert (context.job_id, context.namespace, context.task) == ("job_1", "mail", "send")
     assert (context.product, context.env) == ("shop", "prd")
     assert (context.execution, context.attempt) == (4, 2)
@@ -82,7 +82,7 @@ async def test_a_handler_sees_its_run(reports: Reports) -> None:
 
 async def test_the_run_key_is_the_same_for_all_attempts_and_the_fence_grows(reports: Reports) -> None:
     first, second = make_context(reports, attempt=1), make_context(reports, attempt=2)
-    assert (first.run_key, second.run_key) == ("job_1:4", "job_1:4")
+    assert (first.run_key, second.run_key) == ("job_1:1", "job_1:1")
     assert first.fence < second.fence
     assert make_context(reports, execution=5).run_key == "job_1:5"
 
@@ -105,6 +105,19 @@ async def test_the_first_report_is_passed_on_at_once(context: TaskContext, repor
     await context.progress(0.5, "half")
     assert await reports.until(count(1)) == [(0.5, "half")]
     assert reports.times[0] - began < INTERVAL
+    context.close()
+
+
+@pytest.mark.parametrize("before", [{"execution": 2}, {"attempt": 2}])
+async def test_where_others_may_just_have_reported_the_first_report_waits_for_an_interval(
+    reports: Reports, before: dict[str, int]
+) -> None:
+    began = asyncio.get_running_loop().time()
+    context = make_context(reports, **before)
+    await context.progress(0.1)
+    await context.progress(0.2)
+    assert await reports.until(count(1)) == [(0.2, None)]
+    assert reports.times[0] - began >= INTERVAL * 0.99
     context.close()
 
 

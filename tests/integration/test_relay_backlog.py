@@ -1,0 +1,91 @@
+"""The relay behind a backlog: what happens now is told at once, what has waited longest next, and everything in the end."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from itertools import groupby
+from typing import Final
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.feed import JobEvent
+from jobs.job import Job
+from storage.client import Database
+from storage.outbox import Outbox
+from tests.factories import NOW, SECOND
+from tests.installation import Installation, installed, offer
+
+LIMIT: Final = 5
+BACKLOG: Final = 8 * LIMIT
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+async def waiting(installation: Installation, database: Database, count: int, since: timedelta) -> list[Job]:
+    """Jobs that have events to tell, a second after one another."""
+    jobs = [await installation.dispatch() for _ in range(count)]
+    for number, job in enumerate(jobs):
+        happened_at = NOW + since + number * SECOND
+        await database["jobs"].update_one({"_id": job.id}, {"$set": {"outbox.$[].at": happened_at}})
+    return jobs
+
+
+def ids(jobs: list[Job]) -> set[str]:
+    return {job.id for job in jobs}
+
+
+def told_of(events: list[JobEvent]) -> set[str]:
+    return {event.job_id for event in events}
+
+
+async def test_without_a_backlog_everything_is_told_the_oldest_first(
+    installation: Installation, database: Database
+) -> None:
+    jobs = await waiting(installation, database, LIMIT - 1, timedelta())
+    events = await Outbox(database).relay(LIMIT)
+    assert [job_id for job_id, _ in groupby(event.job_id for event in events)] == [job.id for job in jobs]
+
+
+async def test_what_happens_now_does_not_wait_for_the_backlog(installation: Installation, database: Database) -> None:
+    backlog = await waiting(installation, database, BACKLOG, timedelta())
+    fresh = await waiting(installation, database, LIMIT, timedelta(days=1))
+    assert told_of(await Outbox(database).relay(LIMIT)) == ids(backlog[:LIMIT]) | ids(fresh)
+
+
+async def test_the_backlog_does_not_wait_for_what_happens_now(installation: Installation, database: Database) -> None:
+    """However much that is: here more than can be told, in each round."""
+    backlog = await waiting(installation, database, BACKLOG, timedelta())
+    for number in range(BACKLOG // LIMIT):
+        await waiting(installation, database, 2 * LIMIT, timedelta(days=1 + number))
+        told = told_of(await Outbox(database).relay(LIMIT))
+        assert told & ids(backlog) == ids(backlog[number * LIMIT : (number + 1) * LIMIT])
+        assert len(told) == 2 * LIMIT
+
+
+async def test_a_backlog_drains_to_the_last_event_each_told_once_and_in_the_order_of_its_job(
+    installation: Installation, database: Database
+) -> None:
+    backlog = await waiting(installation, database, BACKLOG, timedelta())
+    # What happens to a job while its first events are waiting comes behind these: here to one at either end, and in the middle.
+    cancelled = (backlog[LIMIT], backlog[BACKLOG // 2], backlog[-LIMIT - 1])
+    await Outbox(database).relay(LIMIT)
+    for job in cancelled:
+        await installation.cancel(job)
+    while await Outbox(database).relay(LIMIT):
+        pass
+    events = await installation.services.events.read(0, 10 * BACKLOG)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    for job in backlog:
+        numbers = [event.seq for event in events if event.job_id == job.id]
+        assert numbers == ([1, 2, 3] if job in cancelled else [1, 2])
+
+
+async def test_a_job_at_both_ends_is_told_of_once(installation: Installation, database: Database) -> None:
+    jobs = await waiting(installation, database, LIMIT + 2, timedelta())
+    events = await Outbox(database).relay(LIMIT)
+    assert sorted((event.job_id, event.seq) for event in events) == [(job.id, seq) for job in jobs for seq in (1, 2)]

@@ -1,0 +1,119 @@
+"""A client that does not take what it has asked for: it costs the gateway little, and learns where to go on, or is let go."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.feed import feed_cursor, feed_number
+from resolvers.hub import BUFFER
+from storage.client import Database
+from storage.signals import Topic
+from tests.gateway import HOST, LiveGateway, Socket, serving
+
+FOLLOW: Final = """
+    subscription ($filter: JobEventFilter, $after: String) {
+        jobEvents(filter: $filter, after: $after) { cursor reason }
+    }
+"""
+WANTED: Final = {"jobs": {"product": ["shop"]}}
+REASON: Final = "x" * 4000
+FLOOD: Final = 5_000
+"""Events of which the client wants half: more than the machine takes in for a client that does not read."""
+
+HIGH_WATER: Final = 64 * 1024
+"""Where asyncio's transports call a halt to who writes."""
+
+
+@pytest.fixture
+async def gateway(servers: Servers, database_name: str, redis_url: str) -> AsyncIterator[LiveGateway]:
+    async with serving(servers.mongodb_url, redis_url, database_name) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def idler(gateway: LiveGateway, after: str | None = None) -> AsyncIterator[Socket]:
+    """A client that has subscribed and then takes nothing, unless it is made to."""
+    connection = socket.socket()
+    # As little as possible is to be lost from sight between the two.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((HOST, gateway.port))
+    async with gateway.socket(sock=connection, compression=None, max_queue=1) as client:
+        await client.subscribe("1", FOLLOW, filter=WANTED, after=after)
+        yield client
+        # Without a farewell, for the answer to which it would have to read.
+        client.vanish()
+
+
+async def flood(gateway: LiveGateway, database: Database) -> None:
+    """Have very much happen, half of it to jobs that the client wants to hear of, and wait until all is handed out."""
+    await gateway.dispatched()
+    await gateway.until(lambda: gateway.services.hub.position == 2)
+    event = await database["events"].find_one({"_id": 2})
+    for start in range(3, FLOOD + 3, 500):
+        await database["events"].insert_many(
+            {
+                **event,
+                "_id": number,
+                "job_id": f"job_{number}",
+                "product": ("shop", "toys")[number % 2],
+                "reason": REASON,
+            }
+            for number in range(start, start + 500)
+        )
+    gateway.services.signals.wake(Topic.FEED)
+    await gateway.until(lambda: gateway.services.hub.position == FLOOD + 2)
+
+
+async def test_a_client_that_stops_reading_costs_little_and_learns_where_to_go_on(
+    gateway: LiveGateway, database: Database
+) -> None:
+    async with idler(gateway) as client:
+        await gateway.until_subscribers(1)
+        await flood(gateway, database)
+        [subscriber] = gateway.services.hub._subscribers
+        assert len(subscriber._buffer) == BUFFER
+        [unsent] = gateway.unsent
+        assert HIGH_WATER <= unsent < HIGH_WATER + 2 * len(REASON)
+        heard = []
+        while "errors" not in (payload := (await client.receive())["payload"]):
+            heard.append(feed_number(payload["data"]["jobEvents"]["cursor"]))
+        [error] = payload["errors"]
+        assert error["extensions"] == {"code": "SUBSCRIBER_TOO_SLOW", "cursor": feed_cursor(heard[-1])}
+        assert await client.receive() == {"id": "1", "type": "complete"}
+        await gateway.until_subscribers(0)
+        # Behind the cursor comes what did not fit, and nothing else. A replay waits for its reader: nothing is too much.
+        await client.subscribe("1", FOLLOW, filter=WANTED, after=error["extensions"]["cursor"])
+        wanted = [1, 2, *range(4, FLOOD + 3, 2)]
+        while len(heard) < len(wanted):
+            heard.append(feed_number((await client.next("1", "jobEvents"))["cursor"]))
+        assert heard == wanted
+
+
+async def test_a_client_that_takes_nothing_for_long_is_let_go_of(
+    servers: Servers, database_name: str, redis_url: str, database: Database
+) -> None:
+    """What waits for it would otherwise keep the connection open for as long as it likes."""
+    often = timedelta(seconds=1)
+    async with serving(servers.mongodb_url, redis_url, database_name, ping_every=often) as gateway:
+        await flood(gateway, database)
+        async with idler(gateway, after=feed_cursor(0)):
+            await gateway.until(lambda: any(unsent >= HIGH_WATER for unsent in gateway.unsent))
+            await gateway.until(lambda: gateway.unsent == [])
+
+
+async def test_the_answers_to_a_client_that_only_asks_do_not_pile_up(gateway: LiveGateway, database: Database) -> None:
+    async with idler(gateway) as client:
+        await gateway.until_subscribers(1)
+        await flood(gateway, database)
+        for number in range(2000):
+            await client.connection.ping(f"{number:0125}")
+        # Once this is done, all that came before it has been read.
+        await client.complete("1")
+        await gateway.until_subscribers(0)
+        [unsent] = gateway.unsent
+        assert HIGH_WATER <= unsent < HIGH_WATER + 2 * len(REASON)
