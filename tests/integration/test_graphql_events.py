@@ -137,6 +137,8 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(gateway: LiveGatewa
         ),
         ({"types": ["JOB_QUEUED"], "jobs": {"tags": ["blue"]}}, [("both", "JOB_QUEUED")]),
         ({"jobs": {"status": ["SCHEDULED"]}}, [("later", "JOB_SCHEDULED")]),
+        ({"types": []}, []),
+        ({"jobs": {"ids": ["job_nobody"]}}, []),
     ],
 )
 @pytest.mark.parametrize("live", [False, True])

@@ -66,11 +66,6 @@ def bad_request(message: str) -> dict[str, Any]:
             'Unknown operation named "B".',
             id="unknown operation",
         ),
-        pytest.param(
-            b'{"query": "subscription { jobEvents { cursor } }"}',
-            "subscriptions are not allowed when using POST",
-            id="subscription",
-        ),
     ],
 )
 async def test_a_body_that_is_no_operation_is_a_bad_request(gateway: LiveGateway, body: bytes, message: str) -> None:
