@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import PING, Server, listen
+from gateway.gateway_process import PING, Server, graphql_url, listen
 from gateway.graphql_http import INIT_WITHIN
 from gateway.graphql_sse import HEARTBEAT
 from gateway.settings import Settings
@@ -88,6 +88,10 @@ class LiveGateway:
         self.port = port
         self._settings = settings
         self._address = f"{HOST}:{port}"
+
+    @property
+    def url(self) -> str:
+        return graphql_url(HOST, self.port)
 
     @property
     def services(self) -> Services:

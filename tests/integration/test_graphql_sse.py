@@ -256,8 +256,7 @@ async def test_a_gateway_that_stops_cuts_its_streams_without_calling_them_comple
     opening = serving(servers.mongodb_url, redis_url, database_name)
     async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(20), opening as gateway:
         request = {"query": FOLLOW}
-        address = f"http://127.0.0.1:{gateway.port}/graphql"
-        async with http.stream("POST", address, json=request, headers={"accept": STREAM}) as response:
+        async with http.stream("POST", gateway.url, json=request, headers={"accept": STREAM}) as response:
             await gateway.until_subscribers(1)
             gateway.stop()
             # It would wait for 5 s for what does not end by itself.
