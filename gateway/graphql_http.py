@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -98,6 +98,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         request = Request(scope, _limited(receive))
         try:
             response = await self.run(request)
+        except ClientDisconnect:
+            # Gone before the request was complete: nobody is there to be answered.
+            return
         except HTTPException as refusal:
             response = _refusal(refusal.status_code, refusal.reason)
         except StarletteHTTPException as refusal:
