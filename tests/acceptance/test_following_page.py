@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,9 @@ from gateway.graphql_ws import MAX_OPERATIONS
 from jobs.events import EventType
 from jobs.feed import feed_number
 from resolvers.hub import BUFFER
+from tests.acceptance.test_readme import ADDRESS
 from tests.clients.clients import CLIENTS, Client
+from tests.event_streams import Stream
 from tests.gateway import LiveGateway, serving
 from worker.context import TaskContext
 from worker.tasks import TaskError
@@ -96,6 +100,20 @@ async def test_the_cursor_of_a_new_job_spares_its_follower_what_came_before(gate
         await gateway.told(await gateway.dispatched(), EventType.JOB_QUEUED)
     _, after = await dispatched(CLIENTS["gql"], gateway)
     assert feed_number(after) >= 6
+
+
+async def test_a_stream_can_be_had_by_curl(gateway: LiveGateway) -> None:
+    [command] = re.findall(r"^```sh\n(.*?)^```\n", PAGE, re.MULTILINE | re.DOTALL)
+    words = shlex.split(command)
+    assert words[2] == ADDRESS
+    options = [(name, value) for name, value in pairwise(words) if name.startswith("-")]
+    headers = dict(value.split(": ") for name, value in options if name == "-H")
+    async with gateway.http.stream("POST", "/graphql", content=dict(options)["--data"], headers=headers) as response:
+        await gateway.until_subscribers(1)
+        job_id = await gateway.dispatched()
+        event = await Stream(response).event()
+    assert event is not None
+    assert event.data == {"data": {"jobEvents": {"type": "JOB_SCHEDULED", "jobId": job_id}}}
 
 
 def test_the_numbers_on_the_page_are_those_of_the_code() -> None:

@@ -14,7 +14,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 from graphql import OperationDefinitionNode, OperationType, parse
 
-from tests.clients.node import FOLDER, node
+from tests.clients.node import FOLDER, check_installed, node
 
 
 class Client(Protocol):
@@ -28,6 +28,7 @@ class Client(Protocol):
 async def _by_program(
     program: str, url: str, document: str, variables: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
+    check_installed()
     request = json.dumps({"query": document, "variables": variables})
     process = await asyncio.create_subprocess_exec(
         *(str(node()), str(FOLDER / program), url, request),

@@ -1,7 +1,8 @@
-"""Node.js, and the packages from npm beside this file. Run as a program, it installs them; scripts/bootstrap does so."""
+"""Node.js, and the packages from npm beside this file. Run as a program, it installs them; scripts/test does so."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from typing import Final
 
 FOLDER: Final = Path(__file__).parent
 
+_WANTED: Final = FOLDER / "package.json"
+_INSTALLED: Final = FOLDER / "node_modules" / "installed.json"
+"""What was wanted when the packages were installed."""
+
+_TELL: Final = "install what this test needs: .venv/bin/python tests/clients/node.py"
 _OLDEST: Final = 20
 """The first major version that all of the packages run on."""
 
@@ -39,12 +45,26 @@ def _packaged() -> Path:
 
 def install() -> None:
     """Bring ``node_modules`` up to date."""
+    with _WANTED.open() as wanted:
+        fcntl.flock(wanted, fcntl.LOCK_EX)
+        text = wanted.read()
+        if _INSTALLED.exists() and _INSTALLED.read_text() == text:
+            return
+        subprocess.run([*_npm(), *_INSTALL], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        _INSTALLED.write_text(text)
+
+
+def check_installed() -> None:
+    """Have a test fail with what to do, where packages are missing or others are wanted meanwhile."""
+    assert _INSTALLED.exists(), _TELL
+    assert _INSTALLED.read_text() == _WANTED.read_text(), _TELL
+
+
+def _npm() -> list[str]:
     program = node()
     if program.parent == _packaged() / "bin":
-        npm = [str(program), str(_packaged() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-    else:
-        npm = [str(shutil.which("npm"))]
-    subprocess.run([*npm, *_INSTALL], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        return [str(program), str(_packaged() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return [str(shutil.which("npm"))]
 
 
 if __name__ == "__main__":
