@@ -112,7 +112,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         gateway: Gateway = request.state.gateway
         context = Context(gateway.services, _ANYBODY)
         if isinstance(request, Request):
-            context.last_event_id = request.headers.get("last-event-id") or None
+            context.last_event_id = request.headers.get("last-event-id")
             request.state.context = context
         return context
 

@@ -33,7 +33,7 @@ class Subscription:
         after: After = None,
     ) -> AsyncGenerator[JobEvent, None]:
         context, wanted = info.context, event_filter(filter)
-        # What the client has come to since is newer than what it began with.
+        # What the client has come to since is newer than what it began with; an empty id says that it has come to nothing.
         start = context.last_event_id or after
         async with aclosing(job_events(context.services, context.principal, wanted, start)) as events:
             async for event in events:

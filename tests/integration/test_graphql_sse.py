@@ -1,6 +1,5 @@
 """GraphQL over server-sent events: who gets a stream, what is in it, and what ends it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any, Final
@@ -11,6 +10,7 @@ import pytest_asyncio
 from pymongo import MongoClient
 
 from gateway.devstack import Servers
+from jobs.errors import SubscriberTooSlow
 from jobs.events import EventType
 from jobs.feed import feed_cursor
 from tests.event_streams import Event, Stream
@@ -226,6 +226,20 @@ async def test_a_bulk_operation_is_followed_to_its_end(gateway: LiveGateway) -> 
     assert events == [answer({"bulkOperation": {"status": "COMPLETED"}}), COMPLETE]
 
 
+async def test_an_error_in_between_has_no_id_and_is_the_end(gateway: LiveGateway) -> None:
+    """Whoever goes on behind the last id goes on behind the last event."""
+    before, *cursors = await cursors_of_a_job(gateway)
+    async with gateway.stream(FOLLOW, after=before) as stream:
+        assert [(await stream.told("jobEvents"))["cursor"] for _ in range(2)] == cursors
+        await gateway.until_subscribers(1)
+        [subscriber] = gateway.services.hub._subscribers
+        subscriber.fail(SubscriberTooSlow(cursors[-1]))
+        [failure, complete] = await stream.rest()
+    assert (failure.name, failure.id, failure.data["data"], complete) == ("next", None, None, COMPLETE)
+    [error] = failure.data["errors"]
+    assert error["extensions"] == {"code": "SUBSCRIBER_TOO_SLOW", "cursor": cursors[-1]}
+
+
 # ---------------------------------------------------------------- what is left behind
 
 
@@ -254,11 +268,10 @@ async def test_a_gateway_that_stops_cuts_its_streams_without_calling_them_comple
     servers: Servers, database_name: str, redis_url: str
 ) -> None:
     opening = serving(servers.mongodb_url, redis_url, database_name)
-    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(20), opening as gateway:
+    async with httpx.AsyncClient(trust_env=False) as http, opening as gateway:
         request = {"query": FOLLOW}
         async with http.stream("POST", gateway.url, json=request, headers={"accept": STREAM}) as response:
             await gateway.until_subscribers(1)
             gateway.stop()
-            # It would wait for 5 s for what does not end by itself.
-            async with asyncio.timeout(4):
-                assert await Stream(response).rest() == []
+            # Left open, it would be broken off in the middle of the answer, 5 s later.
+            assert await Stream(response).rest() == []
