@@ -23,9 +23,6 @@ from storage.documents import Document
 from storage.errors import mongodb_errors
 from storage.webhooks import Webhooks
 
-CLAIM: Final = timedelta(seconds=45)
-"""How long a delivery is its worker's alone: an attempt takes 15 s at most, and what it leads to has to be written."""
-
 _KEPT_ATTEMPTS: Final = 20
 _LOOK_AT_PARKED: Final = timedelta(minutes=5)
 _PENDING: Final = DeliveryStatus.PENDING.value
@@ -69,8 +66,11 @@ class Deliveries:
         self._deliveries: Collection = database["deliveries"]
         self._webhooks = webhooks
 
-    async def claim(self, limit: int, room: Room, token: str, now: datetime) -> list[Claimed]:
-        """Up to ``limit`` deliveries that are due, the most overdue first, and no more to a webhook than there is room for."""
+    async def claim(self, limit: int, room: Room, token: str, now: datetime, hold: timedelta) -> list[Claimed]:
+        """Up to ``limit`` deliveries that are due, the most overdue first, and no more to a webhook than there is room for.
+
+        They are this process's alone until ``hold`` is over: then somebody else may take them.
+        """
         due: Document = {"status": _PENDING, "due_at": {"$lte": now}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
             found = await self._deliveries.find(due).sort([("due_at", 1)]).limit(limit).to_list(limit)
@@ -79,7 +79,7 @@ class Deliveries:
             urls = {one.id: one.url for one in await self._webhooks.list_all()} if found else {}
             firsts = [one for one in found if one["number"] == heads[one["chain"]]["number"]]
             there = room.fitting([one for one in firsts if one["webhook_id"] in urls])
-            claimed = await asyncio.gather(*(self._take(one, token, now) for one in there))
+            claimed = await asyncio.gather(*(self._take(one, token, now + hold) for one in there))
             orphans = [one["_id"] for one in firsts if one["webhook_id"] not in urls]
             if orphans:
                 # Planned by somebody who did not know yet that their webhook was deleted.
@@ -215,10 +215,10 @@ class Deliveries:
                 {"_id": document["_id"], "parked": True}, [{"$set": {"due_at": "$$NOW", "parked": False}}]
             )
 
-    async def _take(self, one: Document, token: str, now: datetime) -> Delivery | None:
+    async def _take(self, one: Document, token: str, until: datetime) -> Delivery | None:
         document = await self._deliveries.find_one_and_update(
             {"_id": one["_id"], "status": _PENDING, "due_at": one["due_at"], "token": one["token"]},
-            {"$set": {"token": token, "due_at": now + CLAIM, "parked": False}},
+            {"$set": {"token": token, "due_at": until, "parked": False}},
             return_document=ReturnDocument.AFTER,
         )
         return None if document is None else delivery_from_document(document)

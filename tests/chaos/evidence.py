@@ -16,6 +16,7 @@ from tests.chaos.fleet import Frozen
 from tests.chaos.history import History
 from tests.chaos.ledger import Effect
 from tests.chaos.nemesis import Fault
+from tests.chaos.receiver import Message
 from tests.chaos.subscribers import Subscriber
 
 Document = dict[str, Any]
@@ -40,6 +41,8 @@ class Evidence:
     starved: Sequence[Frozen]
     """Who stood still without being made to: the machine had more to do than it can."""
     subscribers: Sequence[Subscriber]
+    deliveries: Sequence[Document]
+    messages: Sequence[Message]
     began: float
     healed: float
     settled: float | None
@@ -102,6 +105,7 @@ def read_store(url: str, database: str) -> dict[str, Any]:
         return {
             "events": list(store["events"].find({}, sort=[("_id", 1)])),
             "jobs": {job["_id"]: job for job in store["jobs"].find({})},
+            "deliveries": list(store["deliveries"].find({})),
             "executions": list(store["executions"].find({})),
             "operations": {one["_id"]: one for one in store["operations"].find({})},
         }

@@ -16,6 +16,7 @@ from gateway.devstack.ports import choose_port
 from gateway.gateway_process import graphql_url
 from tests.chaos.ledger import LEDGER, now
 from tests.chaos.member import FOLDER, PLANT, SKEW, STALLS
+from tests.chaos.receiver import KEY
 
 LEASE_SECONDS: Final = 3.0
 DRAIN_SECONDS: Final = 3.0
@@ -40,6 +41,8 @@ _SETTINGS: Final = {
     "JOBGATE_MAX_OUTSTANDING": "50",
     "JOBGATE_MAX_IN_FLIGHT": "60",
     "JOBGATE_TASKS": "tests.chaos.tasks",
+    "JOBGATE_SECRET_KEYS": KEY,
+    "JOBGATE_ALLOW_PRIVATE_ADDRESSES": "true",
 }
 
 

@@ -8,7 +8,15 @@ from itertools import pairwise
 from math import inf
 from typing import Final
 
-from tests.chaos import bulk_checks, caller_checks, event_checks, job_checks, loss_checks, schedule_checks
+from tests.chaos import (
+    bulk_checks,
+    caller_checks,
+    delivery_checks,
+    event_checks,
+    job_checks,
+    loss_checks,
+    schedule_checks,
+)
 from tests.chaos.caller_checks import start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
@@ -29,6 +37,7 @@ CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     schedule_checks.limits_are_kept,
     event_checks.the_log_is_without_gaps,
     event_checks.subscribers_miss_nothing,
+    delivery_checks.deliveries_are_complete,
     caller_checks.one_key_makes_one_job,
     caller_checks.redis_costs_time_only,
     bulk_checks.operations_on_many_are_exact,
@@ -53,7 +62,6 @@ def told(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[str]:
         note = f" ({finding.note})" if finding.note else ""
         yield f"  {finding.name:<4} {verdict:<12} {finding.looked_at:>6}  {finding.statement}{note}"
         yield from (f"       {violation}" for violation in finding.violations[:_SHOWN])
-    yield f"  I11  {'not there':<12} {0:>6}  webhooks: there are none yet"
 
 
 def _costs(evidence: Evidence) -> Iterator[str]:
