@@ -26,6 +26,8 @@ from storage.webhooks import Webhooks
 _KEPT_ATTEMPTS: Final = 20
 _LOOK_AT_PARKED: Final = timedelta(minutes=5)
 _PENDING: Final = DeliveryStatus.PENDING.value
+_PLACE: Final = dict.fromkeys(("webhook_id", "chain", "number", "due_at", "token"), 1)
+"""What is needed to choose what is attempted: not what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Room:
 
     @property
     def full(self) -> list[str]:
-        """The webhooks to which there may be no more."""
-        return [webhook for webhook, count in self.under_way.items() if count >= self.to_each]
+        """The webhooks to which there may be no more, until half of their room is free: one look serves several attempts."""
+        return [webhook for webhook, count in self.under_way.items() if count > self.to_each // 2]
 
     def fitting(self, found: Sequence[Document]) -> list[Document]:
         """Those of what was found that there is room for, the first ones of each webhook."""
@@ -73,7 +75,7 @@ class Deliveries:
         """
         due: Document = {"status": _PENDING, "due_at": {"$lte": now}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            found = await self._deliveries.find(due).sort([("due_at", 1)]).limit(limit).to_list(limit)
+            found = await self._deliveries.find(due, _PLACE).sort([("due_at", 1)]).limit(limit).to_list(limit)
             heads = await self._heads({one["chain"] for one in found})
             await self._park([one for one in found if one["number"] > heads[one["chain"]]["number"]], heads, now)
             urls = {one.id: one.url for one in await self._webhooks.list_all()} if found else {}

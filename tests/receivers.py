@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -83,6 +84,7 @@ async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     while not leaving.done():
         writer.write(b"x")
         await asyncio.wait({leaving}, timeout=0.01)
+    await leaving
 
 
 async def never_end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,3 +97,17 @@ async def never_end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def speak_something_else(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"-ERR unknown command\r\n")
     await writer.drain()
+
+
+HOSTILE: Final[tuple[Reply, ...]] = (
+    answering("500 Internal Server Error", b"x" * 100_000),
+    answering("302 Found", Location="/"),
+    answering("429 Too Many Requests", Retry_After="1"),
+    answering("404 Not Found"),
+    break_off,
+    drip,
+    hang_up,
+    say_nothing,
+    speak_something_else,
+)
+"""Ways not to take a message."""

@@ -129,10 +129,12 @@ async def deliveries(gateway: LiveGateway, webhook: str, **arguments: object) ->
     return found
 
 
-async def until_delivered(gateway: LiveGateway, webhook: str, is_so: Callable[[list[Answer]], bool]) -> list[Answer]:
+async def until_delivered(
+    gateway: LiveGateway, webhook: str, is_so: Callable[[list[Answer]], bool], **arguments: object
+) -> list[Answer]:
     """The deliveries of a webhook, once they are so."""
     async with asyncio.timeout(DEADLINE):
-        while not is_so(found := await deliveries(gateway, webhook)):
+        while not is_so(found := await deliveries(gateway, webhook, **arguments)):
             await gateway.http.get("/healthz")
     return found
 

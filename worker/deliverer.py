@@ -33,6 +33,7 @@ _RENEW_EVERY: Final = LEASE.total_seconds() / 3
 _PAUSE: Final = 1.0
 _LEAST_PAUSE: Final = 0.05
 _HOLD_FACTOR: Final = 3
+_LOOK_AT: Final = 32
 _AT_ONCE: Final = 64
 """Attempts under way in one process."""
 
@@ -118,7 +119,7 @@ class Deliverer:
         # An attempt takes its time, and what it leads to has to be written.
         hold = _HOLD_FACTOR * self._terms.timeout
         room = Room(_TO_ONE, Counter(claimed.delivery.webhook_id for claimed in self._under_way.values()))
-        claimed = await self._deliveries.claim(left, room, secrets.token_hex(8), self._clock.now(), hold)
+        claimed = await self._deliveries.claim(min(left, _LOOK_AT), room, secrets.token_hex(8), self._clock.now(), hold)
         for one in claimed:
             task = asyncio.create_task(self._attempt(one), name=f"delivery {one.delivery.id}")
             self._under_way[task] = one

@@ -16,17 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from jobs.webhooks import DeliveryTerms
 from tests.chaos.ledger import now
 from tests.chaos.loader import KEYED, RECURRING
-from tests.receivers import (
-    Reply,
-    Server,
-    answering,
-    break_off,
-    drip,
-    hang_up,
-    say_nothing,
-    serving,
-    speak_something_else,
-)
+from tests.receivers import HOSTILE, Server, answering, serving
 
 KEY: Final = b64encode(b"chaos" * 6 + b"!!").decode()
 SECRET: Final = "whsec_" + b64encode(b"chaos" * 6).decode()
@@ -37,17 +27,6 @@ TOLD: Final = ("job.completed", "job.failed", "job.cancelled")
 PRODUCTS: Final = (KEYED, RECURRING)
 
 _GOOD: Final = 0.6
-_HOSTILE: Final[tuple[Reply, ...]] = (
-    answering("500 Internal Server Error", b"x" * 100_000),
-    answering("302 Found", Location="/"),
-    answering("429 Too Many Requests", Retry_After="1"),
-    answering("404 Not Found"),
-    break_off,
-    drip,
-    hang_up,
-    say_nothing,
-    speak_something_else,
-)
 _TAKEN: Final = answering("204 No Content")
 
 
@@ -88,7 +67,7 @@ class Receiver:
             body = None
         taken = self.friendly or self.random.random() < _GOOD
         self.messages.append(Message(headers["webhook-id"], body, now(), taken))
-        await (_TAKEN if taken else self.random.choice(_HOSTILE))(reader, writer)
+        await (_TAKEN if taken else self.random.choice(HOSTILE))(reader, writer)
 
 
 @asynccontextmanager
