@@ -31,7 +31,7 @@ StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--events", type=int, default=2_000, help="how many are made while connections are cut")
+    parser.addoption("--events", type=int, default=1_000, help="how many are made while connections are cut")
 
 
 def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
