@@ -30,8 +30,8 @@ logger = logging.getLogger("jobgate.gateway")
 PING: Final = timedelta(seconds=20)
 """How often a WebSocket is asked whether there is still somebody at its other end, and how long an answer may take."""
 
-_UNANSWERED: Final = timedelta(seconds=40)
-"""How long packets may go unacknowledged, heartbeats of event streams among them, until a connection is given up."""
+UNANSWERED: Final = timedelta(seconds=40)
+"""How long a client may acknowledge or take nothing of what is sent to it, heartbeats of event streams among it."""
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
@@ -109,7 +109,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, unanswered: timedelta = UNANSWERED) -> socket.socket:
     """A socket of our own, bound before anything else is started: a taken port is told in one line."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -120,6 +120,6 @@ def listen(host: str, port: int) -> socket.socket:
     # holds back the second packet of an answer for some 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the system gives up in its own time
-        milliseconds = int(_UNANSWERED.total_seconds() * 1000)
+        milliseconds = int(unanswered.total_seconds() * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listener

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
 
@@ -57,6 +58,11 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             extensions={"code": TOO_MANY_OPERATIONS},
         )
         await self.send_message({"id": id_, "type": "error", "payload": [error.formatted]})
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """Log what nobody foresaw. That a client is gone when it is to be told something is nothing of that kind."""
+        if not isinstance(error, WebSocketDisconnected):
+            await super().handle_task_exception(error)
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: Any) -> None:
         began = False

@@ -31,7 +31,7 @@ StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--events", type=int, default=2_000, help="how many are made while connections are cut")
+    parser.addoption("--events", type=int, default=1_000, help="how many are made while connections are cut")
     parser.addoption("--deliveries", type=int, default=240, help="how many are made to a hostile receiver")
 
 

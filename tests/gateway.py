@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, nullcontext
@@ -14,13 +13,12 @@ from typing import Any, Final
 import httpx
 from pymongo import MongoClient
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import PING, Server, graphql_url, listen
+from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen
 from gateway.graphql_http import INIT_WITHIN
 from gateway.graphql_sse import HEARTBEAT
 from gateway.settings import Settings
@@ -33,6 +31,7 @@ from resolvers.following import job_events
 from resolvers.services import Principal, Services
 from tests.event_streams import Stream
 from tests.installation import offer
+from tests.sockets import Socket
 from worker.process import run_worker
 from worker.tasks import Handler, TaskRegistry, define
 
@@ -210,52 +209,6 @@ class LiveGateway:
         await self.until(lambda: len(self.services.hub._subscribers) == count)
 
 
-class Socket:
-    """A client of the protocol ``graphql-transport-ws``."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-
-    async def send(self, message: object) -> None:
-        await self.connection.send(json.dumps(message))
-
-    async def receive(self) -> Answer:
-        """The next message, whatever it is."""
-        async with asyncio.timeout(DEADLINE):
-            message: Answer = json.loads(await self.connection.recv(decode=True))
-        return message
-
-    async def initialise(self) -> None:
-        await self.send({"type": "connection_init"})
-        assert await self.receive() == {"type": "connection_ack"}
-
-    async def subscribe(self, id_: str, document: str, **variables: object) -> None:
-        payload = {"query": document, "variables": variables}
-        await self.send({"type": "subscribe", "id": id_, "payload": payload})
-
-    async def complete(self, id_: str) -> None:
-        await self.send({"type": "complete", "id": id_})
-
-    async def next(self, id_: str, field: str) -> Any:
-        """What the next message says of ``field``: it has to be a ``next`` of the operation, without errors."""
-        message = await self.receive()
-        assert (message["type"], message["id"], list(message["payload"])) == ("next", id_, ["data"]), message
-        return message["payload"]["data"][field]
-
-    async def closed(self) -> tuple[int | None, str | None]:
-        """The code and the reason with which the other side closes, the next thing that it does."""
-        async with asyncio.timeout(DEADLINE):
-            try:
-                message = await self.connection.recv()
-            except ConnectionClosed:
-                return self.connection.close_code, self.connection.close_reason
-        raise AssertionError(f"the connection was not closed: {message!r}")
-
-    def vanish(self) -> None:
-        """Be gone, as after a crash or when the network is lost: nothing is said any more."""
-        self.connection.transport.abort()
-
-
 def inputs(page: Answer) -> str:
     """What the jobs of a page have for ``input``, one letter each."""
     return "".join(node["input"] for node in page["nodes"])
@@ -270,6 +223,7 @@ async def serving(
     init_within: timedelta = INIT_WITHIN,
     heartbeat: timedelta = HEARTBEAT,
     ping: timedelta = PING,
+    unanswered: timedelta = UNANSWERED,
     **changes: Any,
 ) -> AsyncIterator[LiveGateway]:
     """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
@@ -284,7 +238,7 @@ async def serving(
         port=0,
         **{"lease_seconds": 2, "sweep_seconds": 0.2, "renudge_seconds": 0.5, "cancel_grace_seconds": 0.5, **changes},
     )
-    with listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port, unanswered) as listener:
         port = listener.getsockname()[1]
         async with open_gateway(settings) as gateway:
             await offer(gateway.database, "demo.echo")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.devstack import Servers
-from gateway.gateway_process import PING
+from gateway.gateway_process import PING, UNANSWERED
 from gateway.graphql_http import INIT_WITHIN, MAX_REQUEST
 from gateway.graphql_sse import HEARTBEAT
 from gateway.graphql_ws import MAX_OPERATIONS
@@ -120,6 +120,7 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"up to {MAX_OPERATIONS} at a time" in PAGE
     assert f"a ping every {PING.total_seconds():.0f} s" in PAGE
     assert f"a comment every {HEARTBEAT.total_seconds():.0f} s" in PAGE
+    assert f"takes nothing for {UNANSWERED.total_seconds():.0f} s" in PAGE
     assert f"takes longer than {INIT_WITHIN.total_seconds():.0f} s" in PAGE
     assert f"more than {BUFFER:,} events".replace(",", " ") in PAGE
     assert (MAX_REQUEST, "| 1 MiB | 1 MiB |" in PAGE) == (1024 * 1024, True)

@@ -12,7 +12,8 @@ from storage.client import Database
 from storage.projection import Projection
 from storage.retention import Retention
 from tests.ageing import DAY, ago
-from tests.gateway import LiveGateway, Socket, serving
+from tests.gateway import LiveGateway, serving
+from tests.sockets import Socket
 from worker.context import TaskContext
 from worker.tasks import TaskError
 

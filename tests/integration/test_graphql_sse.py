@@ -19,6 +19,7 @@ from tests.gateway import LiveGateway, serving, serving_for_all
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FOLLOW: Final = "subscription ($after: String) { jobEvents(after: $after) { cursor jobId type } }"
+WIDE: Final = "subscription { jobEvents { job { input } } }"
 UNKNOWN_OPERATION: Final = 'subscription { bulkOperation(id: "nope") { id } }'
 TYPENAME: Final = "{ __typename }"
 STREAM: Final = "text/event-stream"
@@ -253,15 +254,29 @@ async def test_a_client_that_is_gone_leaves_no_subscriber(gateway: LiveGateway) 
     await gateway.until_subscribers(0)
 
 
-async def test_a_client_that_has_stopped_reading_and_leaves_leaves_no_subscriber(gateway: LiveGateway) -> None:
+async def tell_much(gateway: LiveGateway) -> None:
+    job_id = await gateway.dispatched(input="x" * 250_000)
+    await gateway.told(job_id, EventType.JOB_QUEUED)
+
+
+async def test_a_client_that_takes_nothing_and_leaves_leaves_no_subscriber(gateway: LiveGateway) -> None:
     """The gateway waits for it in the middle of an event, once what the system holds for it is full."""
-    async with gateway.stream("subscription { jobEvents { job { input } } }"):
+    async with gateway.stream(WIDE):
         await gateway.until_subscribers(1)
         [subscriber] = gateway.services.hub._subscribers
         while len(subscriber._buffer) < 5:
-            job_id = await gateway.dispatched(input="x" * 250_000)
-            await gateway.told(job_id, EventType.JOB_QUEUED)
+            await tell_much(gateway)
     await gateway.until_subscribers(0)
+
+
+async def test_a_client_that_takes_nothing_and_stays_is_given_up(
+    servers: Servers, database_name: str, redis_url: str
+) -> None:
+    opening = serving(servers.mongodb_url, redis_url, database_name, unanswered=timedelta(seconds=1))
+    async with opening as gateway, gateway.stream(WIDE):
+        await gateway.until_subscribers(1)
+        while len(gateway.services.hub._subscribers) > 0:
+            await tell_much(gateway)
 
 
 async def test_a_gateway_that_stops_cuts_its_streams_without_calling_them_complete(

@@ -13,7 +13,8 @@ from jobs.feed import feed_cursor, feed_number
 from resolvers.hub import BUFFER
 from storage.client import Database
 from storage.signals import Topic
-from tests.gateway import HOST, LiveGateway, Socket, serving
+from tests.gateway import HOST, LiveGateway, serving
+from tests.sockets import Socket
 
 FOLLOW: Final = """
     subscription ($filter: JobEventFilter, $after: String) {
