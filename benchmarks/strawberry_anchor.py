@@ -7,6 +7,7 @@ within that: one Redis subscription and one parse an event for all subscribers.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +27,6 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from gateway.children import say_ready
-from gateway.gateway_process import Server
 
 _subscribers: defaultdict[str, set[asyncio.Queue[JobEvent]]] = defaultdict(set)
 
@@ -98,6 +98,18 @@ def _parsed(data: bytes) -> JobEvent:
     return JobEvent(**fields)
 
 
+class _Server(uvicorn.Server):
+    """Tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config, ready_fd: int | None) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say_ready(self._ready_fd)
+
+
 @click.command()
 @click.option("--port", type=int, required=True)
 @click.option("--redis-url", required=True)
@@ -117,7 +129,7 @@ def main(port: int, redis_url: str, ready_fd: int | None) -> None:
     endpoint: Any = Endpoint(schema, subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL])
     app = Starlette(routes=[WebSocketRoute("/graphql", endpoint)], lifespan=lifespan)
     config = uvicorn.Config(app, port=port, log_level="error", ws="websockets-sansio")
-    uvloop.run(Server(config, lambda: say_ready(ready_fd)).serve())
+    uvloop.run(_Server(config, ready_fd).serve())
 
 
 if __name__ == "__main__":

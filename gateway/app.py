@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql_http import INIT_WITHIN, GraphQLEndpoint
+from gateway.graphql_sse import HEARTBEAT, Streams
 from gateway.wiring import Gateway
 from schema.admission import MAX_IN_FLIGHT
 from schema.build import build_schema
@@ -31,17 +32,23 @@ def build_app(
     *,
     graphiql: bool,
     init_within: timedelta = INIT_WITHIN,
+    heartbeat: timedelta = HEARTBEAT,
     max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Starlette:
-    """The application on a gateway that it opens when it starts, and closes when it stops."""
+    """The application on a gateway that it opens when it starts, and closes when it stops.
+
+    ``state.streams`` are the event streams that it serves.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         async with opening as gateway:
             yield {"gateway": gateway}
 
-    endpoint = GraphQLEndpoint(build_schema(max_in_flight), graphiql=graphiql, init_within=init_within)
-    return Starlette(
+    streams = Streams()
+    schema = build_schema(max_in_flight)
+    endpoint = GraphQLEndpoint(schema, streams, graphiql=graphiql, init_within=init_within, heartbeat=heartbeat)
+    app = Starlette(
         routes=[
             # Both at the very path: a mount would answer it with a redirect, and WebSockets not at all.
             Route(GRAPHQL_PATH, endpoint),
@@ -51,6 +58,8 @@ def build_app(
         ],
         lifespan=lifespan,
     )
+    app.state.streams = streams
+    return app
 
 
 async def _alive(_: Request) -> JSONResponse:

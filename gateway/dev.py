@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ from gateway.gateway_process import graphql_url
 from gateway.logs import configure_logging
 from gateway.settings import Settings, environment_name
 from jobs.errors import JobgateError
+from storage.sealing import KEY_BYTES
 
 HOST: Final = "127.0.0.1"
 """Nobody has to prove who he is here, so nobody but this machine is let in."""
@@ -41,7 +44,7 @@ async def _run(settings: Settings, data: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     stack = Devstack(data, mongodb_url=settings.mongodb_url, redis_url=settings.redis_url)
     async with stack as servers:
-        environment = _environment(settings, servers)
+        environment = _environment(settings, servers, data)
         gateway = Child("gateway", ["serve"], environment)
         draining = settings.drain_seconds + settings.cancel_grace_seconds
         worker = Child("worker", ["worker"], environment, stop_seconds=draining + _MARGIN_SECONDS)
@@ -82,7 +85,16 @@ async def _keep(stack: Devstack) -> None:
         await stack.revive()
 
 
-def _environment(settings: Settings, servers: Servers) -> Mapping[str, str]:
+def _secret_keys(data: Path) -> str:
+    """What secrets are sealed with here: made once, and kept beside what it seals."""
+    file = data / "secret.key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+    return file.read_text()
+
+
+def _environment(settings: Settings, servers: Servers, data: Path) -> Mapping[str, str]:
     given = {
         "mongodb_url": servers.mongodb_url,
         "redis_url": servers.redis_url,
@@ -91,5 +103,6 @@ def _environment(settings: Settings, servers: Servers) -> Mapping[str, str]:
         "tasks": settings.tasks,
         "concurrency": settings.concurrency,
         "graphiql": "true",
+        "secret_keys": settings.secret_keys or _secret_keys(data),
     }
     return {**os.environ, **{environment_name(name): str(value) for name, value in given.items()}}

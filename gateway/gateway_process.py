@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.children import say_ready
 from gateway.graphql_http import MAX_REQUEST
+from gateway.graphql_sse import Streams
 from gateway.logs import configure_logging
 from gateway.settings import Settings
 from gateway.websockets import WebSocketProtocol
@@ -26,8 +27,11 @@ from jobs.errors import JobgateError
 
 logger = logging.getLogger("jobgate.gateway")
 
-PING_EVERY: Final = timedelta(seconds=20)
-"""How often WebSockets are asked whether they are still there, and how long they may take to say so."""
+PING: Final = timedelta(seconds=20)
+"""How often a WebSocket is asked whether there is still somebody at its other end, and how long an answer may take."""
+
+_UNANSWERED: Final = timedelta(seconds=40)
+"""How long packets may go unacknowledged, heartbeats of event streams among them, until a connection is given up."""
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
@@ -57,14 +61,13 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
             say_ready(ready_fd)
 
         app = build_app(nullcontext(gateway), graphiql=settings.graphiql, max_in_flight=settings.max_in_flight)
-        server = Server(uvicorn_config(app), started)
+        server = Server(app, started)
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)
         await server.serve([listener])
 
 
-def uvicorn_config(app: Starlette, ping_every: timedelta = PING_EVERY) -> uvicorn.Config:
-    """How uvicorn serves a gateway."""
+def _uvicorn_config(app: Starlette, ping: timedelta) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
@@ -73,8 +76,8 @@ def uvicorn_config(app: Starlette, ping_every: timedelta = PING_EVERY) -> uvicor
         lifespan="on",
         ws=WebSocketProtocol,
         ws_max_size=MAX_REQUEST,
-        ws_ping_interval=ping_every.total_seconds(),
-        ws_ping_timeout=ping_every.total_seconds(),
+        ws_ping_interval=ping.total_seconds(),
+        ws_ping_timeout=ping.total_seconds(),
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
@@ -82,13 +85,19 @@ def uvicorn_config(app: Starlette, ping_every: timedelta = PING_EVERY) -> uvicor
 class Server(uvicorn.Server):
     """Tells when it has started. Signals are the caller's: uvicorn would end the process before it has tidied up."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, app: Starlette, started: Callable[[], None], ping: timedelta = PING) -> None:
+        super().__init__(_uvicorn_config(app, ping))
+        self._streams: Streams = app.state.streams
         self._tell = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # These have no end of their own, and uvicorn would wait for one.
+        self._streams.close()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,4 +119,7 @@ def listen(host: str, port: int) -> socket.socket:
     # asyncio's own loop sets it only for sockets that name their protocol, which this one does not; without it, the kernel
     # holds back the second packet of an answer for some 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the system gives up in its own time
+        milliseconds = int(_UNANSWERED.total_seconds() * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listener

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLRequestData
+from strawberry.http import GraphQLRequestData, GraphQLRequestProtocol
+from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionResult, SubscriptionExecutionResult
+from strawberry.types.graphql import OperationType
 
-from gateway.graphql_ws import SocketAdapter, TransportHandler
+from gateway.graphql_sse import HEARTBEAT, MEDIA_TYPE, Accepted, EventStream, Streams
+from gateway.graphql_ws import MAX_OPERATIONS, SocketAdapter, TransportHandler
 from gateway.wiring import Gateway
 from resolvers.services import Principal
 from schema.build import Schema
@@ -48,14 +52,32 @@ class RequestAdapter(StarletteRequestAdapter):
         return None if given is None else given.lower()
 
 
+class StreamOnly(HTTPException):
+    """A subscription was asked for by somebody who takes no stream."""
+
+    def __init__(self) -> None:
+        super().__init__(406, f"a subscription is answered as a stream: accept {MEDIA_TYPE}, or use a WebSocket")
+
+
 class GraphQLEndpoint(GraphQL[Context, None]):
-    """Answers JSON whatever happens, and speaks one WebSocket protocol: ``graphql-transport-ws``."""
+    """Answers JSON whatever happens, or event streams to those who ask for them.
+
+    It speaks one WebSocket protocol: ``graphql-transport-ws``.
+    """
 
     request_adapter_class = RequestAdapter
     websocket_adapter_class = SocketAdapter
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, schema: Schema, *, graphiql: bool, init_within: timedelta = INIT_WITHIN) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        streams: Streams,
+        *,
+        graphiql: bool,
+        init_within: timedelta = INIT_WITHIN,
+        heartbeat: timedelta = HEARTBEAT,
+    ) -> None:
         super().__init__(
             schema,
             graphql_ide="graphiql" if graphiql else None,
@@ -63,7 +85,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             allow_queries_via_get=False,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
             connection_init_wait_timeout=init_within,
+            max_subscriptions_per_connection=MAX_OPERATIONS,
         )
+        self._streams = streams
+        self._heartbeat = heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one WebSocket."""
@@ -73,6 +98,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         request = Request(scope, _limited(receive))
         try:
             response = await self.run(request)
+        except ClientDisconnect:
+            # Gone before the request was complete: nobody is there to be answered.
+            return
         except HTTPException as refusal:
             response = _refusal(refusal.status_code, refusal.reason)
         except StarletteHTTPException as refusal:
@@ -82,7 +110,64 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """What resolvers are given."""
         gateway: Gateway = request.state.gateway
-        return Context(gateway.services, _ANYBODY)
+        context = Context(gateway.services, _ANYBODY)
+        if isinstance(request, Request):
+            context.last_event_id = request.headers.get("last-event-id")
+            request.state.context = context
+        return context
+
+    async def execute_operation(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Context,
+        root_value: None,
+        sub_response: Response,
+    ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
+        """Answer at once or as a stream, as the operation and the request will have it. Raises ``HTTPException``."""
+        asked = cast("GraphQLRequestData", request_data)  # a list of them was refused when it was read
+        accepted = Accepted(request.headers.getlist("accept"))
+        if not accepted.only_stream:
+            try:
+                return await self.execute_single(request, request_adapter, sub_response, context, root_value, asked)
+            except StreamOnly:
+                if not accepted.stream:
+                    raise
+        results = await self.schema.stream(
+            asked.query,
+            variable_values=asked.variables,
+            context_value=context,
+            operation_name=asked.operation_name,
+            # An EventSource can only ask by an address, which is cached and logged on its way: it may ask for this alone.
+            allowed_operation_types=OperationType if request.method == "POST" else (OperationType.SUBSCRIPTION,),
+        )
+        return cast("SubscriptionExecutionResult", results)
+
+    async def execute_single(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        sub_response: Response,
+        context: Context,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        """Answer a query or a mutation. Raises ``HTTPException``, :class:`StreamOnly` for a subscription."""
+        try:
+            return await super().execute_single(
+                request, request_adapter, sub_response, context, root_value, request_data
+            )
+        except HTTPException as refusal:
+            match refusal.__cause__:
+                case InvalidOperationTypeError(operation_type=OperationType.SUBSCRIPTION):
+                    raise StreamOnly from None
+            raise
+
+    async def _create_streaming_response(
+        self, request: Request, result: Any, protocol: GraphQLRequestProtocol, sub_response: Response
+    ) -> Any:
+        return EventStream(result, request.state.context, self.encode_json, self._streams, self._heartbeat)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The operation that a request asks for. Raises ``HTTPException``."""

@@ -12,9 +12,13 @@ from typing import Any, Final, cast
 from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
 
 from schema.context import Context
+from schema.faults import TOO_MANY_OPERATIONS
+
+MAX_OPERATIONS: Final = 100
+"""Operations that are under way on one WebSocket at most, subscriptions among them."""
 
 _LONGEST_REASON: Final = 123
 """Bytes that fit into the frame that closes a WebSocket, beside its code."""
@@ -41,6 +45,18 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             # The protocol permits a payload that is null; Strawberry does not.
             message = cast("Message", {"type": message["type"]})
         await super().handle_message(message)
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Begin an operation, unless there are too many: that is told with a code, which Strawberry would leave out."""
+        id_, most = message["id"], self.max_subscriptions_per_connection
+        if not self.connection_acknowledged or id_ in self.operations or most is None or len(self.operations) < most:
+            await super().handle_subscribe(message)
+            return
+        error = GraphQLError(
+            f"{most} operations are under way on this connection: complete one, or open another connection",
+            extensions={"code": TOO_MANY_OPERATIONS},
+        )
+        await self.send_message({"id": id_, "type": "error", "payload": [error.formatted]})
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: Any) -> None:
         began = False

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from jobs.errors import JobgateError
 from jobs.input_matches import index_path_problem
 from jobs.retention import LEAST_DAYS_OF_EVENTS
 from storage.client import Driver
+from storage.sealing import KEY_BYTES
 
 PREFIX: Final = "JOBGATE_"
 _UNPREFIXED: Final = ("mongodb_url", "redis_url")
+_SECRET: Final = ("secret_keys",)
 _MOST_INDEXES: Final = 10
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -39,6 +43,20 @@ def _paths(value: str) -> str:
         problem = index_path_problem(path)
         if problem:
             raise ValueError(f"{path[:80]!r}: {problem}")
+    return value
+
+
+def _keys(value: str) -> str:
+    for number, key in enumerate(_listed(value), start=1):
+        try:
+            length = len(b64decode(key, validate=True))
+        except ValueError:
+            length = 0
+        if length != KEY_BYTES:
+            # Which one, and not what it is: a message is logged.
+            raise PydanticCustomError(
+                "key", "key {number} is not {bytes} bytes in base64", {"number": number, "bytes": KEY_BYTES}
+            )
     return value
 
 
@@ -132,8 +150,22 @@ class Settings(BaseModel):
     keep_operations_days: Days = Field(
         default=30, description="The age in days at which bulk operations that are over are forgotten; empty: never."
     )
+    secret_keys: Annotated[str, AfterValidator(_keys)] = Field(
+        default="",
+        repr=False,
+        description=(
+            "What secrets of webhooks are sealed with: 32 bytes in base64. Several, separated by commas, while one replaces "
+            "another: the first seals, all of them open. Without it no webhook can be set."
+        ),
+    )
+    keep_deliveries_days: Days = Field(
+        default=30, description="The age in days, from their end, at which deliveries are forgotten; empty: never."
+    )
     allow_private_addresses: bool = Field(
-        default=False, description="Whether the task http.request may call private and loopback addresses."
+        default=False,
+        description=(
+            "Whether webhooks and the task http.request may call private and loopback addresses, and webhooks do without TLS."
+        ),
     )
     log_level: Annotated[str, Field(pattern=r"^(?i:debug|info|warning|error)$")] = Field(
         default="info", description="debug, info, warning or error."
@@ -142,6 +174,10 @@ class Settings(BaseModel):
     @property
     def task_modules(self) -> list[str]:
         return [name for name in self.tasks.split(",") if name]
+
+    @property
+    def sealing_keys(self) -> tuple[bytes, ...]:
+        return tuple(b64decode(key) for key in _listed(self.secret_keys))
 
     @property
     def input_index_paths(self) -> tuple[str, ...]:
@@ -194,6 +230,8 @@ def _explained(error: ValidationError) -> Iterator[str]:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             yield f"there is no setting {name}"
+        elif name in _SECRET:
+            yield f"{environment_name(name)}: {problem['msg']}"
         elif name in _UNPREFIXED:
             yield f"{environment_name(name)} is not a URL of the right kind"
         else:

@@ -15,23 +15,29 @@ from uuid_utils import uuid7
 
 from gateway.settings import Settings, store_urls
 from jobs.errors import StoreUnavailable
+from jobs.webhooks import PATIENT
 from resolvers.services import Services, services_on
 from storage.client import Database, check_server, close_client, open_client, open_database, ping_database
+from storage.delivery_plan import DeliveryPlan
 from storage.indexes import create_indexes
 from storage.leases import Lease
 from storage.outbox import Outbox
 from storage.projection import Projection
 from storage.redis import close_redis, connect_redis, ping_redis
+from storage.sealing import Sealer
 from storage.signals import Signals, Topic
 from storage.wakeups import Wakeups
 from worker.bulk import BulkRunner
+from worker.deliverer import LEASE as PLANNER_LEASE
+from worker.deliverer import Deliverer, Planner
+from worker.guarded_http import GuardedHttp
 from worker.loops import Loop
 from worker.relay import LEASE as RELAY_LEASE
 from worker.relay import Relay
 from worker.sweeper import Sweeper
 
 _SYNCHRONISE_EVERY: Final = 10.0
-_TOPICS: Final = (Topic.FEED, Topic.OUTBOX, Topic.OPERATIONS)
+_TOPICS: Final = (Topic.FEED, Topic.OUTBOX, Topic.OPERATIONS, Topic.DELIVERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         wakeups.start()
         stack.push_async_callback(wakeups.close)
         name = f"gateway:{os.getpid()}:{uuid7().hex}"
-        services = services_on(database, signals, wakeups, name, max_outstanding=settings.max_outstanding)
+        services = services_on(
+            *(database, signals, wakeups, name),
+            max_outstanding=settings.max_outstanding,
+            sealer=Sealer(settings.sealing_keys),
+            allow_private=settings.allow_private_addresses,
+        )
         await services.clock.synchronise()
         await services.hub.start()
         stack.push_async_callback(services.hub.close)
@@ -87,7 +98,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 async def _loops(
     database: Database, services: Services, wakeups: Wakeups, name: str, settings: Settings
 ) -> AsyncIterator[None]:
-    """The clock, bulk operations, the sweeper, and the relay: that a gateway holds only while there is no worker that would.
+    """The clock, bulk operations, the sweeper, and what a gateway does only while there is no worker that would: the relay
+    and deliveries.
 
     No handler can hold up a gateway: it sweeps also where handlers keep the loops of all workers to themselves.
     """
@@ -108,12 +120,24 @@ async def _loops(
         lease=timedelta(seconds=settings.lease_seconds),
         every=timedelta(seconds=settings.sweep_seconds),
     )
+    planner = Planner(
+        DeliveryPlan(database, services.webhooks),
+        Lease(database, "deliveries", name, PLANNER_LEASE),
+        *(services.signals, services.clock, no_worker_lives),
+    )
+    deliverer = Deliverer(
+        *(services.deliveries, services.webhooks, GuardedHttp(allow_private=settings.allow_private_addresses)),
+        *(services.signals, services.clock, no_worker_lives),
+        terms=PATIENT,
+    )
     runner = BulkRunner(services.operations, services.bulk, services.signals, services.clock)
     loops = [
         Loop("clock", synchronise),
         Loop("sweeper", sweeper.run_once),
         Loop("relay", relay.run_once, partial(wakeups.wait, Topic.OUTBOX)),
         Loop("bulk", runner.run_once, partial(wakeups.wait, Topic.OPERATIONS)),
+        Loop("planner", planner.run_once),
+        Loop("deliverer", deliverer.run_once, partial(wakeups.wait, Topic.DELIVERIES)),
     ]
     for loop in loops:
         loop.start()
@@ -129,3 +153,5 @@ async def _loops(
         with suppress(StoreUnavailable):
             await runner.stop()
             await relay.stop()
+            await planner.stop()
+            await deliverer.stop()

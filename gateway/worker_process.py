@@ -45,6 +45,8 @@ def worker_config(settings: Settings) -> WorkerConfig:
         sweep_every=timedelta(seconds=settings.sweep_seconds),
         renudge_after=timedelta(seconds=settings.renudge_seconds),
         input_indexes=settings.input_index_paths,
+        secret_keys=settings.sealing_keys,
+        allow_private=settings.allow_private_addresses,
         retention=retention_policy(settings),
     )
 
@@ -58,6 +60,7 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
         executions=_age(settings.keep_executions_days),
         events=_age(settings.keep_events_days),
         operations=_age(settings.keep_operations_days),
+        deliveries=_age(settings.keep_deliveries_days),
     )
 
 

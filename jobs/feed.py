@@ -47,6 +47,8 @@ class JobEvent:
     snapshot: Snapshot
     passed_over: PassedOver | None = None
     """Occurrences that the job passed over with this."""
+    begins_run: bool = True
+    """Of a start: whether it is the first of its run, and not another attempt."""
 
     @property
     def cursor(self) -> str:

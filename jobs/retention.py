@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 class RetentionPolicy:
     """The age at which each kind is removed; None keeps it for ever.
 
-    Jobs and operations are as old as their end, executions as theirs, and events as what they tell of.
+    Jobs, operations and deliveries are as old as their end, executions as theirs, and events as what they tell of.
     """
 
     completed: timedelta | None = None
@@ -31,6 +31,7 @@ class RetentionPolicy:
     executions: timedelta | None = None
     events: timedelta | None = None
     operations: timedelta | None = None
+    deliveries: timedelta | None = None
 
     @property
     def jobs(self) -> Mapping[JobStatus, timedelta]:

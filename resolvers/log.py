@@ -68,17 +68,21 @@ async def events_of_jobs(
     Raises as :func:`list_events` does.
     """
     size, position = page_size(first, "first"), await checked_position(services, after)
+    # What has been handed out by now is seen below: a page that holds all that there is leads on from here at least. Whoever
+    # follows a job that was dispatched a moment ago has no use for the whole log that comes before it.
+    looked_at = max(position, services.hub.position)
     found = await services.events.of_jobs(job_ids, position, size + 1)
     if after is not None:
         # Once more: what was pruned meanwhile may be missing here.
         await services.events.check_reaches(position)
-    return {
-        job_id: EventPage(
-            Page(events[:size], has_next=len(events) > size, has_previous=after is not None),
-            feed_cursor(_end_of(events[:size], position)),
-        )
-        for job_id, events in found.items()
-    }
+    return {job_id: _page_of_job(events, size, looked_at, after) for job_id, events in found.items()}
+
+
+def _page_of_job(events: Sequence[JobEvent], size: int, looked_at: int, after: str | None) -> EventPage:
+    more = len(events) > size
+    end = _end_of(events[:size], looked_at)
+    page = Page(events[:size], has_next=more, has_previous=after is not None)
+    return EventPage(page, feed_cursor(end if more else max(end, looked_at)))
 
 
 async def checked_position(services: Services, after: str | None) -> int:

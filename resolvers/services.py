@@ -14,16 +14,19 @@ from storage.batches import Batcher
 from storage.bulk import BulkWriter
 from storage.client import Database
 from storage.clock import DatabaseClock
+from storage.deliveries import Deliveries
 from storage.events import EventLog
 from storage.executions import ExecutionReader
 from storage.job_updates import NewJob
 from storage.jobs import JobReader
 from storage.operations import Operations
 from storage.registry import Registry
+from storage.sealing import NO_KEYS, Sealer
 from storage.signals import Signals
 from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
+from storage.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Services:
     registry: Registry
     operations: Operations
     bulk: BulkWriter
+    webhooks: Webhooks
+    deliveries: Deliveries
+    allow_private: bool
+    """Whether webhooks may lead to private and loopback addresses."""
     signals: Signals
     clock: DatabaseClock
     new_id: Callable[[], str]
@@ -59,9 +66,17 @@ class Services:
 
 
 def services_on(
-    database: Database, signals: Signals, wakeups: Wakeups, name: str, *, max_outstanding: int = 200
+    database: Database,
+    signals: Signals,
+    wakeups: Wakeups,
+    name: str,
+    *,
+    max_outstanding: int = 200,
+    sealer: Sealer = NO_KEYS,
+    allow_private: bool = False,
 ) -> Services:
     """The services of a process that bulk operations know as ``name``. Its clock and its hub are not started yet."""
+    webhooks = Webhooks(database, sealer)
     writer, log, operations = JobWriter(database), EventLog(database), Operations(database, name)
     return Services(
         jobs=JobReader(database),
@@ -74,6 +89,9 @@ def services_on(
         registry=Registry(database),
         operations=operations,
         bulk=BulkWriter(database, operations),
+        webhooks=webhooks,
+        deliveries=Deliveries(database, webhooks),
+        allow_private=allow_private,
         signals=signals,
         clock=DatabaseClock(database),
         new_id=lambda: uuid7().hex,

@@ -22,5 +22,7 @@ OptionalOffset = Annotated[
     ),
 ]
 RunCount = Annotated[int, strawberry.argument(description="How many instants, 100 at most.")]
+WebhookId = Annotated[strawberry.ID, strawberry.argument(description="The id of a webhook.")]
+DeliveryId = Annotated[strawberry.ID, strawberry.argument(description="The id of a delivery.")]
 BulkId = Annotated[strawberry.ID, strawberry.argument(description="The id of a bulk operation.")]
 DryRun = Annotated[bool, strawberry.argument(description="Count the jobs that would be changed, and change none.")]

@@ -37,6 +37,10 @@ class Context:
     histories: DataLoader[Slice, History | None] = field(init=False)
     events: DataLoader[Slice, EventPage | None] = field(init=False)
     connection_params: dict[str, object] | None = None
+    last_event_id: str | None = None
+    """The cursor that the client of an event stream has come to: its request is the one that it began with."""
+    cursor: str | None = None
+    """That of the event just told; of use where the context is that of a single operation."""
 
     def __post_init__(self) -> None:
         self.jobs = DataLoader(self._load_jobs, cache=False)

@@ -17,9 +17,11 @@ from jobs.occurrences import Cause
 from jobs.paging import OrderField
 from jobs.recurrence import MissedRuns, Overlap
 from jobs.spans import Bucket
+from jobs.webhooks import DeliveryStatus
 
 __all__ = [
     "BulkStatus",
+    "DeliveryStatus",
     "Direction",
     "EventType",
     "ExecutionStatus",
@@ -111,6 +113,16 @@ _publish(
         "JOB_RESUMED": "A paused job goes on.",
         "JOB_RESCHEDULED": "Its schedule was changed.",
         "JOB_DELETED": "It was removed.",
+    },
+)
+_publish(
+    DeliveryStatus,
+    "DeliveryStatus",
+    "What has become of a delivery.",
+    {
+        "PENDING": "It is to be attempted, for the first time or again.",
+        "DELIVERED": "The receiver has taken it.",
+        "DEAD": "It was given up; redeliver begins anew.",
     },
 )
 _publish(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from graphql import DefinitionNode, GraphQLError, GraphQLSyntaxError, OperationDefinitionNode
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
-from strawberry.schema.exceptions import CannotGetOperationTypeError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import StreamExecutionResult
 
 from jobs.errors import (
@@ -36,6 +36,7 @@ SUBSCRIBER_TOO_SLOW: Final = "SUBSCRIBER_TOO_SLOW"
 STATS_TIMEOUT: Final = "STATS_TIMEOUT"
 FILTER_TIMEOUT: Final = "FILTER_TIMEOUT"
 UNAVAILABLE: Final = "UNAVAILABLE"
+TOO_MANY_OPERATIONS: Final = "TOO_MANY_OPERATIONS"
 JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
 INTERNAL: Final = "INTERNAL"
 
@@ -138,12 +139,19 @@ def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
             return str(cause), {"code": SUBSCRIBER_TOO_SLOW, "cursor": cause.cursor}
         case StoreUnavailable():
             return str(cause), {"code": UNAVAILABLE, "retryAfter": cause.retry_after}
-        case MissingQueryError():
-            return "there is no query in the request", {"code": BAD_REQUEST}
-        case CannotGetOperationTypeError():
-            return cause.as_http_error_reason(), {"code": BAD_REQUEST}
+        case MissingQueryError() | CannotGetOperationTypeError() | InvalidOperationTypeError():
+            return _complaint(cause), {"code": BAD_REQUEST}
         case _:
             return _masked(cause)
+
+
+def _complaint(cause: MissingQueryError | CannotGetOperationTypeError | InvalidOperationTypeError) -> str:
+    match cause:
+        case CannotGetOperationTypeError():
+            return cause.as_http_error_reason()
+        case InvalidOperationTypeError():
+            return f"a {cause.operation_type.value} cannot be asked for in an address"
+    return "there is no query in the request"
 
 
 def _issues(error: InvalidInput) -> list[dict[str, Any]]:

@@ -8,10 +8,12 @@ import strawberry
 from strawberry import argument
 
 from jobs.bulk import BulkRequest
+from jobs.errors import InvalidInput as BadInput
 from jobs.lifecycle import Action
 from resolvers.bulk import begin_bulk, stop_operation
 from resolvers.dispatching import dispatch
 from resolvers.steering import cancel, delete, pause, reschedule, resume, retry
+from resolvers.webhooks import delete_webhook, redeliver, set_webhook
 from schema.answers import (
     CancelResult,
     DeleteResult,
@@ -24,12 +26,22 @@ from schema.answers import (
     job_or_problem,
     job_or_refusal,
 )
-from schema.arguments import BulkId, DryRun, JobId, Reason
+from schema.arguments import BulkId, DeliveryId, DryRun, JobId, Reason, WebhookId
 from schema.bulk import BulkOperation, BulkResult, operation_or_problem, optional
 from schema.context import Info
 from schema.dispatch import DispatchInput, RescheduleInput
 from schema.jobs import JobFilter
+from schema.problems import InvalidInput, NotFound
 from schema.scalars import Milliseconds
+from schema.webhooks import (
+    DeletedWebhook,
+    DeleteWebhookResult,
+    Delivery,
+    RedeliverResult,
+    SetWebhookInput,
+    SetWebhookResult,
+    WebhookSet,
+)
 
 Delay = Annotated[Milliseconds, argument(description="How long to wait before that, a year at most.")]
 _AT_ONCE: Final = Milliseconds(0)
@@ -137,6 +149,35 @@ class Mutation:
     )
     async def stop_bulk_operation(self, info: Info, id: BulkId) -> BulkOperation | None:
         return optional(await stop_operation(info.context.services, info.context.principal, id))
+
+    @strawberry.mutation(
+        description=(
+            "Have a URL be told of events from now on, by POST requests that are signed after Standard Webhooks. Setting the "
+            "same url again, in the same product and env, replaces its events, filter and secret; for a day messages are "
+            "signed with the secret before as well."
+        )
+    )
+    async def set_webhook(
+        self, info: Info, input: Annotated[SetWebhookInput, argument(description="The webhook.")]
+    ) -> SetWebhookResult:
+        try:
+            answer = await set_webhook(info.context.services, info.context.principal, input.to_domain())
+        except BadInput as error:
+            return InvalidInput.from_domain(error)
+        return WebhookSet.from_domain(answer)
+
+    @strawberry.mutation(description="Tell a URL nothing any more, and forget what it was sent.")
+    async def delete_webhook(self, info: Info, id: WebhookId) -> DeleteWebhookResult:
+        if await delete_webhook(info.context.services, info.context.principal, id):
+            return DeletedWebhook(id=id)
+        return NotFound.of("webhook", id)
+
+    @strawberry.mutation(
+        description="Attempt a delivery at once and, if that fails, as often as a new one; also one that was delivered."
+    )
+    async def redeliver(self, info: Info, delivery_id: DeliveryId) -> RedeliverResult:
+        delivery = await redeliver(info.context.services, info.context.principal, delivery_id)
+        return NotFound.of("delivery", delivery_id) if delivery is None else Delivery.from_domain(delivery)
 
 
 async def _begin(info: Info, request: BulkRequest) -> BulkResult:

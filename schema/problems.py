@@ -28,6 +28,12 @@ class NotFound(Problem):
     def from_domain(cls, error: JobNotFound) -> Self:
         return cls(code=ProblemCode.NOT_FOUND, message=str(error), id=strawberry.ID(error.job_id))
 
+    @classmethod
+    def of(cls, kind: str, id: str) -> Self:
+        """That there is no ``kind`` of this id."""
+        message = f"there is no {kind} {id[:100]!r}"
+        return cls(code=ProblemCode.NOT_FOUND, message=message, id=strawberry.ID(id))
+
 
 @strawberry.type(description="The job's status does not permit the action.")
 class TransitionRefused(Problem):

@@ -11,11 +11,13 @@ from jobs.bulk import ID_PREFIX
 from jobs.errors import InvalidInput as BadInput
 from jobs.filters import JobFilter as DomainFilter
 from jobs.paging import Order
+from jobs.webhooks import DELIVERY_PREFIX, WEBHOOK_PREFIX
 from resolvers.bulk import find_operation
 from resolvers.log import list_events
 from resolvers.planning import preview_schedule
 from resolvers.reading import find_job, list_jobs, list_tasks, list_workers, read_history
 from resolvers.statistics import count_jobs_by_status
+from resolvers.webhooks import find_delivery, find_webhook, list_webhooks
 from schema.arguments import After, Before, BulkId, First, JobId, OptionalFirst, OptionalLast, OptionalOffset, RunCount
 from schema.bulk import BulkOperation, optional
 from schema.context import Info
@@ -28,6 +30,7 @@ from schema.node import Node
 from schema.problems import InvalidInput
 from schema.schedule import SchedulePreview, SchedulePreviewResult
 from schema.statistics import JobStats
+from schema.webhooks import Delivery, Webhook
 from schema.worker import Task, Worker
 
 
@@ -37,8 +40,15 @@ class Query:
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, argument(description="An id of any kind.")]
     ) -> Node | None:
+        asked = info.context.services, info.context.principal
         if id.startswith(ID_PREFIX):
-            return optional(await find_operation(info.context.services, info.context.principal, id))
+            return optional(await find_operation(*asked, id))
+        if id.startswith(WEBHOOK_PREFIX):
+            webhook = await find_webhook(*asked, id)
+            return None if webhook is None else Webhook.from_domain(webhook)
+        if id.startswith(DELIVERY_PREFIX):
+            delivery = await find_delivery(*asked, id)
+            return None if delivery is None else Delivery.from_domain(delivery)
         found = await find_job(info.context.services, info.context.principal, id)
         return None if found is None else Job.from_domain(found)
 
@@ -139,3 +149,8 @@ class Query:
     async def workers(self, info: Info) -> list[Worker]:
         found = await list_workers(info.context.services, info.context.principal)
         return [Worker.from_domain(worker) for worker in found]
+
+    @strawberry.field(description="The webhooks, those that were set first before the others.")
+    async def webhooks(self, info: Info) -> list[Webhook]:
+        found = await list_webhooks(info.context.services, info.context.principal)
+        return [Webhook.from_domain(webhook) for webhook in found]

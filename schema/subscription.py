@@ -32,9 +32,12 @@ class Subscription:
         filter: Annotated[JobEventFilter | None, argument(description="Which events; all unless given.")] = None,
         after: After = None,
     ) -> AsyncGenerator[JobEvent, None]:
-        wanted = event_filter(filter)
-        async with aclosing(job_events(info.context.services, info.context.principal, wanted, after)) as events:
+        context, wanted = info.context, event_filter(filter)
+        # What the client has come to since is newer than what it began with; an empty id says that it has come to nothing.
+        start = context.last_event_id or after
+        async with aclosing(job_events(context.services, context.principal, wanted, start)) as events:
             async for event in events:
+                context.cursor = event.cursor
                 yield JobEvent.from_domain(event)
 
     @strawberry.subscription(

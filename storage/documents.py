@@ -257,8 +257,9 @@ def event_from_document(document: Mapping[str, Any]) -> JobEvent:
         type=EventType(document["type"]),
         at=document["at"],
         actor=document["actor"],
-        reason=document["reason"] or _said(passed_over),
+        reason=document["reason"] or (None if passed_over is None else str(passed_over)),
         passed_over=passed_over,
+        begins_run=document.get("begins_run", True),
         snapshot=_snapshot_from_document(document),
     )
 
@@ -271,10 +272,6 @@ def _passed_over_from_document(document: Mapping[str, Any] | None) -> PassedOver
     if document is None:
         return None
     return PassedOver(Cause(document["cause"]), document["count"], document["first"], document["last"])
-
-
-def _said(passed: PassedOver | None) -> str | None:
-    return None if passed is None else str(passed)
 
 
 def _snapshot_from_document(document: Mapping[str, Any]) -> Snapshot:

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 from jobs.bulk import BulkStatus
 from jobs.lifecycle import JobStatus
 from jobs.paging import OrderField
+from jobs.webhooks import DeliveryStatus
 from storage.client import Collection, Database
 from storage.errors import mongodb_errors
 
@@ -95,6 +96,14 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         _partial([("lease_until", UP)], {"status": BulkStatus.RUNNING.value}, "leases"),
     ],
     "operation_batches": [IndexModel([("operation_id", UP)]), IndexModel([("created_at", UP)])],
+    "webhooks": [IndexModel([("product", UP), ("env", UP), ("url", UP)], unique=True)],
+    "deliveries": [
+        _partial([("due_at", UP)], {"status": DeliveryStatus.PENDING.value}, "due"),
+        _partial([("chain", UP), ("number", UP)], {"status": DeliveryStatus.PENDING.value}, "chain"),
+        IndexModel([("webhook_id", UP), ("number", DOWN)]),
+        IndexModel([("webhook_id", UP), ("status", UP), ("number", DOWN)]),
+        IndexModel([("completed_at", UP)]),
+    ],
     # Counters, by what they count and when.
     "statistics": [
         IndexModel([("level", UP), ("start", UP)]),

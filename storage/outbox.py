@@ -35,6 +35,9 @@ _TOLD: Final = (
     "execution_count",
     "error",
 )
+_AT_TIMES: Final = ("passed_over", "begins_run")
+"""What only some events tell."""
+
 _COUNTED: Final = ("number", "status", "scheduled_for", "started_at", "completed_at")
 _DUPLICATE_KEY: Final = 11000
 _OLDEST: Final = 1
@@ -174,7 +177,7 @@ def event_of(job: Document, entry: Mapping[str, Any]) -> Document:
         **_counted(entry),
         "recurring": "recurrence" in job and bool(job["recurrence"]),
         "idempotency_key": (job.get("idempotency") or {}).get("key"),
-        **({} if entry.get("passed_over") is None else {"passed_over": entry["passed_over"]}),
+        **{name: entry[name] for name in _AT_TIMES if entry.get(name) is not None},
     }
 
 

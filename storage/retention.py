@@ -52,6 +52,7 @@ class Retention:
         self._executions: Collection = database["executions"]
         self._events: Collection = database["events"]
         self._operations: Collection = database["operations"]
+        self._deliveries: Collection = database["deliveries"]
         self._batches: Collection = database["operation_batches"]
         self._projections: Collection = database["projections"]
         self._batch = batch
@@ -77,6 +78,10 @@ class Retention:
     async def prune_operations(self, age: timedelta) -> Pruned:
         """Remove bulk operations that were finished, or stopped, at least ``age`` ago."""
         return await self._remove(self._operations, {"status": {"$in": list(_FINISHED)}, **ended(age)})
+
+    async def prune_deliveries(self, age: timedelta) -> Pruned:
+        """Remove deliveries that were taken or given up at least ``age`` ago."""
+        return await self._remove(self._deliveries, ended(age))
 
     async def prune_batches(self) -> Pruned:
         """Remove the ids of jobs that no bulk operation needs: its process died before it was stored, or as it was stopped."""

@@ -43,6 +43,7 @@ class Topic(StrEnum):
     BACKLOG = "backlog"
     CANCELLED = "cancelled"
     OPERATIONS = "operations"
+    DELIVERIES = "deliveries"
 
 
 CONCERNS: Final[Mapping[Action, tuple[Topic, ...]]] = MappingProxyType(

@@ -149,6 +149,8 @@ def _announcement(
             # Of several events of one write, the first tells statistics how the job moved; the others find it there already.
             "before": "$before" if number == 1 else None,
             **({_SKIPS: f"${_SKIPS}"} if skips and number == 1 else {}),
+            # The time of one write is one: only the first start of a run is at the time that it began.
+            **({"begins_run": {"$eq": ["$run.started_at", "$$NOW"]}} if event is EventType.JOB_STARTED else {}),
         }
         for number, event in enumerate(events, start=1)
     ]

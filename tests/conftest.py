@@ -30,6 +30,10 @@ Outcome = TypeVar("Outcome")
 StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--events", type=int, default=2_000, help="how many are made while connections are cut")
+
+
 def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
     """Run ``coroutine`` on a loop of its own, without touching the one that pytest-asyncio has set for the thread."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:

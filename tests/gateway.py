@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from websockets.typing import Subprotocol
 
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import PING_EVERY, Server, listen, uvicorn_config
+from gateway.gateway_process import PING, Server, graphql_url, listen
 from gateway.graphql_http import INIT_WITHIN
+from gateway.graphql_sse import HEARTBEAT
 from gateway.settings import Settings
 from gateway.wiring import Gateway, open_gateway
 from gateway.worker_process import worker_config
@@ -29,6 +31,7 @@ from jobs.feed import JobEvent, feed_cursor
 from jobs.filters import EventFilter, JobFilter
 from resolvers.following import job_events
 from resolvers.services import Principal, Services
+from tests.event_streams import Stream
 from tests.installation import offer
 from worker.process import run_worker
 from worker.tasks import Handler, TaskRegistry, define
@@ -89,8 +92,16 @@ class LiveGateway:
         self._address = f"{HOST}:{port}"
 
     @property
+    def url(self) -> str:
+        return graphql_url(HOST, self.port)
+
+    @property
     def services(self) -> Services:
         return self.gateway.services
+
+    def stop(self) -> None:
+        """Have it stop, as a signal would."""
+        self._server.stop()
 
     @property
     def unsent(self) -> list[int]:
@@ -139,6 +150,16 @@ class LiveGateway:
         assert [edge["node"]["id"] for edge in answer["edges"]] == [node["id"] for node in answer["nodes"]]
         return answer
 
+    @asynccontextmanager
+    async def stream(
+        self, document: str, *, accept: str = "text/event-stream", last_event_id: str | None = None, **variables: object
+    ) -> AsyncIterator[Stream]:
+        """An operation that is answered by an event stream."""
+        headers = {"accept": accept} | ({} if last_event_id is None else {"last-event-id": last_event_id})
+        request = {"query": document, "variables": variables}
+        async with self.http.stream("POST", GRAPHQL_PATH, json=request, headers=headers) as response:
+            yield Stream(response)
+
     async def told(self, job_id: str, type_: EventType) -> JobEvent:
         """Wait until a job has told something of this type, however long ago."""
         wanted = EventFilter((type_,), JobFilter(ids=(job_id,)))
@@ -158,17 +179,19 @@ class LiveGateway:
             yield socket
 
     @asynccontextmanager
-    async def worker(self, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-        """A worker with these handlers beside the gateway."""
-        async with self.worker_of(TaskRegistry(define(name, handler) for name, handler in handlers.items())):
+    async def worker(self, handlers: Mapping[str, Handler], **changes: Any) -> AsyncIterator[None]:
+        """A worker with these handlers beside the gateway, but for ``changes`` of its configuration."""
+        tasks = TaskRegistry(define(name, handler) for name, handler in handlers.items())
+        async with self.worker_of(tasks, **changes):
             yield
 
     @asynccontextmanager
-    async def worker_of(self, registry: TaskRegistry) -> AsyncIterator[None]:
+    async def worker_of(self, registry: TaskRegistry, **changes: Any) -> AsyncIterator[None]:
         """A worker with these tasks beside the gateway."""
         stop, ready = asyncio.Event(), asyncio.Event()
+        config = replace(worker_config(self._settings), **changes)
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_worker(worker_config(self._settings), registry, stop, ready))
+            group.create_task(run_worker(config, registry, stop, ready))
             try:
                 async with asyncio.timeout(DEADLINE):
                     await ready.wait()
@@ -245,7 +268,8 @@ async def serving(
     database: str,
     *,
     init_within: timedelta = INIT_WITHIN,
-    ping_every: timedelta = PING_EVERY,
+    heartbeat: timedelta = HEARTBEAT,
+    ping: timedelta = PING,
     **changes: Any,
 ) -> AsyncIterator[LiveGateway]:
     """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
@@ -268,10 +292,11 @@ async def serving(
                 nullcontext(gateway),
                 graphiql=settings.graphiql,
                 init_within=init_within,
+                heartbeat=heartbeat,
                 max_in_flight=settings.max_in_flight,
             )
             started = asyncio.Event()
-            server = Server(uvicorn_config(app, ping_every), started.set)
+            server = Server(app, started.set, ping)
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve([listener]))
                 try:
@@ -281,7 +306,7 @@ async def serving(
                     async with httpx.AsyncClient(base_url=address, timeout=DEADLINE, trust_env=False) as http:
                         yield LiveGateway(settings, gateway, server, port, http)
                 finally:
-                    server.stop()
+                    server.should_exit = True
 
 
 @asynccontextmanager

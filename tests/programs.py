@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from gateway.children import Child, kept
@@ -48,21 +49,41 @@ class System:
 @asynccontextmanager
 async def running(servers: Servers, database: str, *, workers: int = 1, **settings: str) -> AsyncIterator[System]:
     """The product, ready; with ``settings`` on top of those that make it quick to notice what is lost."""
-    port = choose_port(None)
-    environment = {
+    environment = _environment(servers, database, settings)
+    async with AsyncExitStack() as stack:
+        url, gateway = await stack.enter_async_context(_gateway("gateway", environment))
+        names = [f"worker {number}" for number in range(workers)]
+        children = [await stack.enter_async_context(kept(Child(name, ["worker"], environment))) for name in names]
+        yield System(url, gateway, children)
+
+
+@asynccontextmanager
+async def gateways(servers: Servers, database: str, count: int, log: Path) -> AsyncIterator[list[tuple[str, Child]]]:
+    """So many gateways of one installation, each with its address, and no worker. They say what they say to one file."""
+    environment = _environment(servers, database, {})
+    async with AsyncExitStack() as stack:
+        names = [f"gateway {number}" for number in range(count)]
+        yield [await stack.enter_async_context(_gateway(name, environment, log)) for name in names]
+
+
+def _environment(servers: Servers, database: str, settings: Mapping[str, str]) -> dict[str, str]:
+    return {
         **os.environ,
         **_QUICK,
         **settings,
         "MONGODB_URL": servers.mongodb_url,
         "REDIS_URL": servers.redis_url,
         "JOBGATE_DATABASE": database,
-        "JOBGATE_PORT": str(port),
     }
-    async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(kept(Child("gateway", ["serve"], environment)))
-        names = [f"worker {number}" for number in range(workers)]
-        children = [await stack.enter_async_context(kept(Child(name, ["worker"], environment))) for name in names]
-        yield System(graphql_url(HOST, port), gateway, children)
+
+
+@asynccontextmanager
+async def _gateway(
+    name: str, environment: Mapping[str, str], log: Path | None = None
+) -> AsyncIterator[tuple[str, Child]]:
+    port = choose_port(None)
+    async with kept(Child(name, ["serve"], {**environment, "JOBGATE_PORT": str(port)}, log=log)) as child:
+        yield graphql_url(HOST, port), child
 
 
 async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:

@@ -20,8 +20,8 @@ from typing import Final, TypeAlias
 import httpcore
 import httpx
 
+from jobs.addresses import AddressRefused, check_addresses, may_be_called
 from jobs.errors import JobgateError
-from worker.addresses import AddressRefused, check_addresses, may_be_called
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of an answer that are read; what follows is left unread."""
@@ -48,7 +48,7 @@ class TimedOut(JobgateError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send. ``url`` comes from :func:`worker.addresses.parse_url`."""
+    """What to send. ``url`` comes from :func:`jobs.addresses.parse_url`."""
 
     method: str
     url: httpx.URL

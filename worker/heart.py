@@ -17,6 +17,16 @@ from worker.running import Attempt, Running
 logger = logging.getLogger("jobgate.heart")
 
 
+def why_it_ran_out(silence: float, lease: float) -> CancelReason:
+    """Why a lease of so many seconds was not renewed, when the latest beat began ``silence`` seconds ago.
+
+    Between two of them lie a third of the lease, and the quarter that a call may take. While they come, it is the database that
+    does not answer in time. Else this process stood still, perhaps for what the handler does: then it counts as lost, for
+    a run that brings every worker to a standstill has to end.
+    """
+    return CancelReason.OUT_OF_REACH if silence < lease * 2 / 3 else CancelReason.LEASE_LOST
+
+
 class Heart:
     """Beats three times a lease, and at once when it is poked. What it finds lost is stopped.
 
@@ -34,6 +44,8 @@ class Heart:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fence: asyncio.Task[None] | None = None
         self._every = lease.total_seconds() / 3
+        self._beat_at = 0.0
+        """When the latest beat began."""
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -66,6 +78,7 @@ class Heart:
 
     def _beat(self) -> float:
         """Renew once; answer the seconds until the next time."""
+        self._beat_at = time.monotonic()
         attempts = {attempt.token: attempt for attempt in self._running}
         if not attempts:
             return self._every
@@ -74,11 +87,9 @@ class Heart:
             renewal = self._keeper.renew({token: one.job.id for token, one in attempts.items()})
         except StoreUnavailable as error:
             logger.warning("leases were not renewed: %s", error)
-            for one in attempts.values():
-                one.not_renewed()
             return self._every / 10
         for token in renewal.held:
-            attempts[token].renewed(asked_at + self._lease.total_seconds())
+            attempts[token].held_until = asked_at + self._lease.total_seconds()
         lost = {token: one for token, one in attempts.items() if token not in renewal.held}
         self._stop([lost.pop(token) for token in renewal.cancelled], CancelReason.CANCELLED)
         self._stop(lost.values(), CancelReason.LEASE_LOST)
@@ -89,7 +100,7 @@ class Heart:
             await asyncio.sleep(self._every / 10)
             for attempt in self._running:
                 if self._is_running_out(attempt):
-                    attempt.run_out()
+                    attempt.stop(why_it_ran_out(time.monotonic() - self._beat_at, self._lease.total_seconds()))
 
     def _is_running_out(self, attempt: Attempt) -> bool:
         margin = self._lease.total_seconds() / 6

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
+from jobs.addresses import AddressRefused, BadUrl, parse_url
 from jobs.json_values import JsonValue, NotJson, check_json
-from worker.addresses import AddressRefused, BadUrl, parse_url
 from worker.context import TaskContext
 from worker.guarded_http import Answer, ConnectionLost, GuardedHttp, Request, Resolve, TimedOut, Unreachable, resolve
 from worker.tasks import INVALID_INPUT, TaskDefinition, TaskError, define

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -18,11 +18,14 @@ from arq.connections import ArqRedis
 from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
 from jobs.retention import KEEP_ALL, RetentionPolicy
+from jobs.webhooks import PATIENT, DeliveryTerms
 from storage.batches import Batcher
 from storage.bulk import BulkWriter
 from storage.catching_up import CatchingUp
 from storage.client import Database, Driver, check_server, close_client, open_client, open_database
 from storage.clock import DatabaseClock
+from storage.deliveries import Deliveries
+from storage.delivery_plan import DeliveryPlan
 from storage.heartbeats import LeaseKeeper
 from storage.indexes import create_indexes
 from storage.jobs import JobReader
@@ -33,13 +36,18 @@ from storage.projection import Projection
 from storage.redis import close_redis, open_redis
 from storage.registry import WORKER_ALIVE, Registry, TaskCard, WorkerCard
 from storage.retention import Retention
+from storage.sealing import Sealer
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
+from storage.webhooks import Webhooks
 from worker.bulk import BulkRunner
 from worker.catch_up import CatchUp
 from worker.context import CancelReason
+from worker.deliverer import LEASE as PLANNER_LEASE
+from worker.deliverer import Deliverer, Planner
 from worker.executor import Executor, Terms, Writes
+from worker.guarded_http import GuardedHttp
 from worker.heart import Heart
 from worker.loops import Loop
 from worker.poller import Poller
@@ -79,6 +87,11 @@ class WorkerConfig:
     renudge_after: timedelta
     input_indexes: tuple[str, ...] = ()
     """The paths within the input of jobs that have an index."""
+    secret_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the secrets of webhooks are opened with."""
+    allow_private: bool = False
+    """Whether webhooks may lead to private and loopback addresses."""
+    delivery: DeliveryTerms = PATIENT
     retention: RetentionPolicy = KEEP_ALL
     prune_every: timedelta = timedelta(minutes=1)
     poll_every: timedelta = timedelta(milliseconds=20)
@@ -148,6 +161,14 @@ class _Worker:
         self._pruner = self._new_pruner(database)
         operations = Operations(database, self._card.id)
         self._bulk = BulkRunner(operations, BulkWriter(database, operations), self._signals, self._clock)
+        webhooks = Webhooks(database, Sealer(config.secret_keys))
+        deliveries = Deliveries(database, webhooks)
+        lease = Lease(database, "deliveries", self._card.id, PLANNER_LEASE)
+        self._planner = Planner(DeliveryPlan(database, webhooks), lease, self._signals, self._clock, _always)
+        http = GuardedHttp(allow_private=config.allow_private)
+        self._deliverer = Deliverer(
+            *(deliveries, webhooks, http, self._signals, self._clock), wanted=_always, terms=config.delivery
+        )
         self._loops = self._new_loops(database, JobReader(database), JobWriter(database))
 
     async def start(self) -> None:
@@ -172,6 +193,7 @@ class _Worker:
         for loop in self._loops:
             await loop.stop()
         await self._take_leave()
+        await self._deliverer.stop()
         await self._wakeups.close()
         await self._signals.close()
         await self._heart.stop()
@@ -185,6 +207,7 @@ class _Worker:
                 await self._relay.stop()
                 await self._pruner.stop()
                 await self._bulk.stop()
+                await self._planner.stop()
                 await self._registry.sign_out(self._card)
         except (StoreUnavailable, TimeoutError) as error:
             logger.warning("worker %s goes without signing out: %s", self._card.id, error)
@@ -232,6 +255,8 @@ class _Worker:
             Loop("pruner", self._pruner.run_once),
             Loop("rechecker", Rechecker(jobs, writer, signals, self._clock).run_once),
             Loop("relay", self._relay.run_once, partial(self._wakeups.wait, Topic.OUTBOX)),
+            Loop("planner", self._planner.run_once, partial(self._wakeups.wait, Topic.FEED)),
+            Loop("deliverer", self._deliverer.run_once, partial(self._wakeups.wait, Topic.DELIVERIES)),
             Loop("registry", self._keep_alive),
             Loop("clock", self._synchronise),
             Loop("cancellations", self._nothing, self._poke_when_cancelled),
@@ -255,7 +280,7 @@ class _Worker:
 
 _TOPICS: Final = (
     *(Topic.NUDGES, Topic.OUTBOX, Topic.SCHEDULED, Topic.MISSED, Topic.BACKLOG),
-    *(Topic.CANCELLED, Topic.OPERATIONS),
+    *(Topic.CANCELLED, Topic.OPERATIONS, Topic.FEED, Topic.DELIVERIES),
 )
 
 

@@ -58,6 +58,8 @@ class Pruner:
         yield "batches of jobs", await retention.prune_batches()
         if policy.operations is not None:
             yield "operations", await retention.prune_operations(policy.operations)
+        if policy.deliveries is not None:
+            yield "deliveries", await retention.prune_deliveries(policy.deliveries)
         if policy.executions is not None:
             yield "executions", await retention.prune_executions(policy.executions)
         for status, age in policy.jobs.items():

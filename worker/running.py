@@ -19,21 +19,7 @@ class Attempt:
         self.held_until = held_until
         """By this process's monotonic clock: without a renewal by then, another worker may have the run."""
         self.stop_reason: CancelReason | None = None
-        self._out_of_reach = False
         self._stopped = asyncio.Event()
-
-    def renewed(self, held_until: float) -> None:
-        """The lease goes on until this instant."""
-        self.held_until = held_until
-        self._out_of_reach = False
-
-    def not_renewed(self) -> None:
-        """The database did not answer: if the lease runs out, that is no fault of the handler's."""
-        self._out_of_reach = True
-
-    def run_out(self) -> None:
-        """Have the handler stopped, since the lease is about to be over."""
-        self.stop(CancelReason.OUT_OF_REACH if self._out_of_reach else CancelReason.LEASE_LOST)
 
     def stop(self, reason: CancelReason) -> None:
         """Have the handler stopped. The first reason counts."""

@@ -26,6 +26,8 @@ _DOCUMENTS: Final = {
     "reschedule": "mutation ($id: ID!, $schedule: RescheduleInput!) "
     f"{{ r: reschedule(id: $id, schedule: $schedule) {{ __typename {_JOB} {_PROBLEM} }} }}",
     "delete": f"mutation ($id: ID!) {{ r: delete(id: $id) {{ __typename ... on DeletedJob {{ id }} {_PROBLEM} }} }}",
+    "setWebhook": "mutation ($input: SetWebhookInput!) "
+    f"{{ r: setWebhook(input: $input) {{ __typename ... on WebhookSet {{ webhook {{ id }} }} {_PROBLEM} }} }}",
     "operation": "query ($id: ID!) { r: bulkOperation(id: $id) { id status matched count skipped } }",
     **{
         action: f"mutation ($filter: JobFilter!{extra[0]}) {{ r: {action}(filter: $filter{extra[1]}) "

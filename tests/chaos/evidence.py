@@ -16,6 +16,7 @@ from tests.chaos.fleet import Frozen
 from tests.chaos.history import History
 from tests.chaos.ledger import Effect
 from tests.chaos.nemesis import Fault
+from tests.chaos.receiver import Message
 from tests.chaos.subscribers import Subscriber
 
 Document = dict[str, Any]
@@ -37,7 +38,11 @@ class Evidence:
     faults: Sequence[Fault]
     deaths: Mapping[int, float]
     frozen: Sequence[Frozen]
+    starved: Sequence[Frozen]
+    """Who stood still without being made to: the machine had more to do than it can."""
     subscribers: Sequence[Subscriber]
+    deliveries: Sequence[Document]
+    messages: Sequence[Message]
     began: float
     healed: float
     settled: float | None
@@ -68,7 +73,7 @@ class Evidence:
         """Whether a process did nothing at all for a part of that time."""
         return any(
             note.pid == pid and note.since < until and (note.until is None or note.until > since)
-            for note in self.frozen
+            for note in (*self.frozen, *self.starved)
         )
 
     def was_blocked(self, pid: int, since: float, until: float) -> bool:
@@ -100,6 +105,7 @@ def read_store(url: str, database: str) -> dict[str, Any]:
         return {
             "events": list(store["events"].find({}, sort=[("_id", 1)])),
             "jobs": {job["_id"]: job for job in store["jobs"].find({})},
+            "deliveries": list(store["deliveries"].find({})),
             "executions": list(store["executions"].find({})),
             "operations": {one["_id"]: one for one in store["operations"].find({})},
         }

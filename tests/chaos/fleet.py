@@ -15,7 +15,8 @@ from gateway.children import Child, kept
 from gateway.devstack.ports import choose_port
 from gateway.gateway_process import graphql_url
 from tests.chaos.ledger import LEDGER, now
-from tests.chaos.member import FOLDER, PLANT, SKEW
+from tests.chaos.member import FOLDER, PLANT, SKEW, STALLS
+from tests.chaos.receiver import KEY
 
 LEASE_SECONDS: Final = 3.0
 DRAIN_SECONDS: Final = 3.0
@@ -40,6 +41,8 @@ _SETTINGS: Final = {
     "JOBGATE_MAX_OUTSTANDING": "50",
     "JOBGATE_MAX_IN_FLIGHT": "60",
     "JOBGATE_TASKS": "tests.chaos.tasks",
+    "JOBGATE_SECRET_KEYS": KEY,
+    "JOBGATE_ALLOW_PRIVATE_ADDRESSES": "true",
 }
 
 
@@ -60,6 +63,10 @@ class Place:
     @property
     def failpoints(self) -> Path:
         return self.folder / "failpoints"
+
+    @property
+    def stalls(self) -> Path:
+        return self.folder / "stalls"
 
 
 @dataclass(slots=True)
@@ -173,6 +180,7 @@ def _environment(name: str, place: Place, port: int | None) -> dict[str, str]:
         "JOBGATE_PORT": str(port or 0),
         LEDGER: str(place.ledger),
         FOLDER: str(place.failpoints),
+        STALLS: str(place.stalls),
         PLANT: place.plant,
         SKEW: str(_SKEWS.get(name, 0.0)),
     }

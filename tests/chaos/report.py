@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Final
 
-from tests.chaos import bulk_checks, caller_checks, event_checks, job_checks, loss_checks, schedule_checks
+from tests.chaos import (
+    bulk_checks,
+    caller_checks,
+    delivery_checks,
+    event_checks,
+    job_checks,
+    loss_checks,
+    schedule_checks,
+)
 from tests.chaos.caller_checks import start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
+from tests.chaos.fleet import Frozen
 from tests.chaos.history import Outcome
 from tests.chaos.nemesis import Fault
+from tests.chaos.stalls import WORTH_NOTING
 
 CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     job_checks.every_acknowledged_dispatch_is_done,
@@ -26,6 +37,7 @@ CHECKS: Final[Sequence[Callable[[Evidence], Finding]]] = (
     schedule_checks.limits_are_kept,
     event_checks.the_log_is_without_gaps,
     event_checks.subscribers_miss_nothing,
+    delivery_checks.deliveries_are_complete,
     caller_checks.one_key_makes_one_job,
     caller_checks.redis_costs_time_only,
     bulk_checks.operations_on_many_are_exact,
@@ -50,7 +62,6 @@ def told(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[str]:
         note = f" ({finding.note})" if finding.note else ""
         yield f"  {finding.name:<4} {verdict:<12} {finding.looked_at:>6}  {finding.statement}{note}"
         yield from (f"       {violation}" for violation in finding.violations[:_SHOWN])
-    yield f"  I11  {'not there':<12} {0:>6}  webhooks: there are none yet"
 
 
 def _costs(evidence: Evidence) -> Iterator[str]:
@@ -76,8 +87,23 @@ def _sums(evidence: Evidence) -> Iterator[str]:
         f"{outcomes[Outcome.UNKNOWN]} unknown; {len(evidence.events)} events"
     )
     yield f"  runs: {runs} executed, {attempts - runs} attempts more: {_why(evidence)}"
+    yield f"  processes that got no turn for {WORTH_NOTING:g} s or more: {_starvation(evidence)}"
     yield f"  stale results refused: {evidence.stale_finishes}; from queued to started: {_percentiles(waits)}"
     yield f"  from a lost worker to the next attempt: {_percentiles(sorted(_rescues(evidence)))}"
+
+
+def _starvation(evidence: Evidence) -> str:
+    """Those that a fault made stand still are not among them."""
+    lengths = [
+        note.until - note.since
+        for note in evidence.starved
+        if note.until is not None and not any(_meet(note, other) for other in evidence.frozen)
+    ]
+    return f"{len(lengths)} times, {max(lengths):.2f} s at most" if lengths else "none"
+
+
+def _meet(one: Frozen, other: Frozen) -> bool:
+    return one.pid == other.pid and one.since < (other.until or inf) and other.since < (one.until or inf)
 
 
 def _rescues(evidence: Evidence) -> Iterator[float]:

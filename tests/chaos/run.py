@@ -17,11 +17,13 @@ from pymongo import AsyncMongoClient
 from tests.chaos.caller import Caller
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence, count_stale_finishes, read_store
-from tests.chaos.fleet import Fleet, Place, fleet
-from tests.chaos.history import History
+from tests.chaos.fleet import Fleet, Frozen, Place, fleet
+from tests.chaos.history import History, Outcome
 from tests.chaos.ledger import now, read_ledger
 from tests.chaos.loader import CRON, Load, Loader
 from tests.chaos.nemesis import APART, FIRST_AT, Nemesis, plan
+from tests.chaos.receiver import Receiver, receiving
+from tests.chaos.stalls import read_stalls
 from tests.chaos.subscribers import Subscriber
 
 SETTLED_WITHIN: Final = 30.0
@@ -76,12 +78,17 @@ async def carry_out(cluster: Cluster, folder: Path, experiment: Experiment) -> E
         caller = Caller(urls, history)
         loader = Loader(caller, Random(f"load {experiment.seed}"), experiment.load)
         nemesis = Nemesis(cluster, members, loader)
-        async with _following(urls, experiment) as subscribers:
+        async with (
+            _following(urls, experiment) as subscribers,
+            receiving(Random(f"receiver {experiment.seed}")) as receiver,
+        ):
+            await _set_webhook(caller, receiver)
             began = now()
             loader.start()
             await experiment.script(nemesis, loader)
             await _heal(cluster, members)
             healed = now()
+            receiver.friendly = True
             await loader.stop()
             settled, leftovers = await _settle(cluster.mongodb_url, database, loader)
             await _listen_to_the_end(subscribers, cluster.mongodb_url, database)
@@ -93,7 +100,9 @@ async def carry_out(cluster: Cluster, folder: Path, experiment: Experiment) -> E
             faults=nemesis.faults,
             deaths=members.deaths,
             frozen=members.frozen,
+            starved=[Frozen(*stall) for stall in read_stalls(place.stalls)],
             subscribers=subscribers,
+            messages=receiver.messages,
             began=began,
             healed=healed,
             settled=settled,
@@ -115,6 +124,12 @@ async def _following(urls: list[str], experiment: Experiment) -> AsyncIterator[S
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _set_webhook(caller: Caller, receiver: Receiver) -> None:
+    done = await caller.ask("setWebhook", input=receiver.wanted)
+    if done.outcome is not Outcome.OK:
+        raise ChildProcessError(f"the webhook could not be set: {done.answer}")
 
 
 async def _heal(cluster: Cluster, members: Fleet) -> None:
@@ -152,10 +167,12 @@ async def _left(database: Any) -> list[str]:
     """What is not over, or not told yet."""
     waiting = {"$or": [{"status": {"$nin": _TERMINAL}}, {"outbox.0": {"$exists": True}}]}
     fields = {"status": 1, "outbox.type": 1}
+    deliveries = [one async for one in database["deliveries"].find({"status": "pending"}, {"due_at": 1}).limit(20)]
     jobs = [job async for job in database["jobs"].find(waiting, fields).limit(20)]
     operations = [one async for one in database["operations"].find({"status": "running"}, {"status": 1}).limit(20)]
     return [
         *(f"{job['_id']} is {job['status']}, with {len(job['outbox'])} events untold" for job in jobs),
+        *(f"{one['_id']} is due at {one['due_at']}" for one in deliveries),
         *(f"{one['_id']} is still {one['status']}" for one in operations),
     ]
 

@@ -137,6 +137,8 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(gateway: LiveGatewa
         ),
         ({"types": ["JOB_QUEUED"], "jobs": {"tags": ["blue"]}}, [("both", "JOB_QUEUED")]),
         ({"jobs": {"status": ["SCHEDULED"]}}, [("later", "JOB_SCHEDULED")]),
+        ({"types": []}, []),
+        ({"jobs": {"ids": ["job_nobody"]}}, []),
     ],
 )
 @pytest.mark.parametrize("live", [False, True])
@@ -214,9 +216,9 @@ async def test_the_lists_of_events_begin_with_what_is_left(gateway: LiveGateway,
     document = "query ($id: ID!) { job(id: $id) { events { nodes { jobId type } pageInfo { endCursor } } } }"
     of_jobs = [(await gateway.data(document, id=job_id))["job"]["events"] for job_id in ids]
     assert [told(each["nodes"]) for each in of_jobs] == [[], queued(ids[1])[1:], queued(ids[2])]
-    # What a job without events has answered is a cursor to come back with.
-    after = of_jobs[0]["pageInfo"]["endCursor"]
-    assert told((await gateway.data(READ_LOG, after=after))["events"]["nodes"]) == queued(*ids)[3:]
+    # Each leads on behind all that there is, also where nothing is left.
+    assert [each["pageInfo"]["endCursor"] for each in of_jobs] == [feed_cursor(6)] * 3
+    assert (await gateway.data(READ_LOG, after=feed_cursor(6)))["events"]["nodes"] == []
 
 
 async def test_a_filter_that_makes_no_sense_is_refused_with_its_place(gateway: LiveGateway) -> None:

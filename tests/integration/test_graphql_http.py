@@ -1,5 +1,6 @@
 """GraphQL over HTTP: whatever is sent, the answer is JSON with a code that tells whose fault it is."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -65,11 +66,6 @@ def bad_request(message: str) -> dict[str, Any]:
             b'{"query": "query A { __typename }", "operationName": "B"}',
             'Unknown operation named "B".',
             id="unknown operation",
-        ),
-        pytest.param(
-            b'{"query": "subscription { jobEvents { cursor } }"}',
-            "subscriptions are not allowed when using POST",
-            id="subscription",
         ),
     ],
 )
@@ -174,6 +170,20 @@ async def test_what_nobody_expected_is_told_to_the_log_only(
     [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.getMessage() == f"unexpected error {correlation}"
     assert record.exc_info is not None
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_is_nothing_to_log(
+    gateway: LiveGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = ("host: x", "content-type: application/json", "content-length: 99", "expect: 100-continue")
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write("\r\n".join(("POST /graphql HTTP/1.1", *fields, "", "{")).encode())
+    # Said once the body is waited for.
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.transport.abort()
+    for _ in range(3):
+        assert (await gateway.http.get("/healthz")).status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
 # ---------------------------------------------------------------- methods

@@ -151,6 +151,19 @@ async def test_an_id_that_is_in_use_ends_the_connection(gateway: LiveGateway, id
         assert await socket.closed() == (4409, reason)
 
 
+async def test_a_client_that_no_longer_answers_is_cut_off(servers: Servers, database_name: str, redis_url: str) -> None:
+    """As after a crash of its machine, or when the network is lost: no packet ever tells of it."""
+    quickly = timedelta(seconds=1)
+    opening = serving(servers.mongodb_url, redis_url, database_name, ping=quickly)
+    async with opening as gateway, gateway.socket() as socket:
+        await socket.subscribe("1", FOLLOW)
+        await gateway.until_subscribers(1)
+        socket.connection.transport.pause_reading()
+        await gateway.until_subscribers(0)
+        socket.connection.transport.resume_reading()
+        assert await socket.closed() == (1011, "keepalive ping timeout")
+
+
 async def test_a_frame_has_a_megabyte_at_most(gateway: LiveGateway) -> None:
     async with gateway.socket() as socket:
         await socket.send({"type": "ping", "payload": {"a": "x" * 1024 * 1024}})
@@ -229,3 +242,26 @@ async def test_completing_what_is_not_there_changes_nothing(gateway: LiveGateway
         await socket.complete("nope")
         await socket.send({"type": "ping"})
         assert await socket.receive() == {"type": "pong"}
+
+
+async def test_a_hundred_operations_are_under_way_at_a_time_and_more_are_refused_with_a_code(
+    gateway: LiveGateway,
+) -> None:
+    async with gateway.socket() as socket:
+        for number in range(1_001):
+            await socket.subscribe(str(number), FOLLOW)
+        refused = [await socket.receive() for _ in range(901)]
+        assert [(message["type"], message["id"]) for message in refused] == [
+            ("error", str(n)) for n in range(100, 1_001)
+        ]
+        error = {
+            "message": "100 operations are under way on this connection: complete one, or open another connection",
+            "extensions": {"code": "TOO_MANY_OPERATIONS"},
+        }
+        assert [message["payload"] for message in refused] == [[error]] * 901
+        await gateway.until_subscribers(100)
+        # Another one finds room once one is completed, and an id that was refused can be used.
+        await socket.complete("0")
+        await socket.subscribe("100", "{ __typename }")
+        assert await socket.next("100", "__typename") == "Query"
+    await gateway.until_subscribers(0)

@@ -99,7 +99,7 @@ async def test_a_client_that_takes_nothing_for_long_is_let_go_of(
 ) -> None:
     """What waits for it would otherwise keep the connection open for as long as it likes."""
     often = timedelta(seconds=1)
-    async with serving(servers.mongodb_url, redis_url, database_name, ping_every=often) as gateway:
+    async with serving(servers.mongodb_url, redis_url, database_name, ping=often) as gateway:
         await flood(gateway, database)
         async with idler(gateway, after=feed_cursor(0)):
             await gateway.until(lambda: any(unsent >= HIGH_WATER for unsent in gateway.unsent))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.addresses import AddressRefused, BadUrl, check_addresses, may_be_called, parse_url
+from jobs.addresses import AddressRefused, BadUrl, check_addresses, may_be_called, parse_url
 from worker.guarded_http import resolve
 
 PUBLIC = [

@@ -1,33 +1,29 @@
-"""Why an attempt is stopped whose lease runs out."""
+"""Why an attempt is stopped."""
 
 import pytest
 
 from tests.factories import make_running
 from worker.context import CancelReason
+from worker.heart import why_it_ran_out
 from worker.running import Attempt
 
 
-@pytest.fixture
-def attempt() -> Attempt:
-    job, run = make_running()
-    return Attempt(job, run, "token", 10.0)
+@pytest.mark.parametrize(
+    ("silence", "reason"),
+    [
+        (0.0, CancelReason.OUT_OF_REACH),
+        (5.0 + 3.75, CancelReason.OUT_OF_REACH),
+        (10.0, CancelReason.LEASE_LOST),
+        (60.0, CancelReason.LEASE_LOST),
+    ],
+)
+def test_who_is_to_blame_for_a_lease_of_15_seconds_that_ran_out(silence: float, reason: CancelReason) -> None:
+    """A heart that beats was not answered; one that does not was kept from it, and must not be so for ever."""
+    assert why_it_ran_out(silence, 15.0) is reason
 
 
-def test_an_outage_is_to_blame_while_renewals_are_not_answered(attempt: Attempt) -> None:
-    attempt.not_renewed()
-    attempt.run_out()
-    assert attempt.stop_reason is CancelReason.OUT_OF_REACH
-
-
-def test_an_outage_that_is_over_is_not_to_blame(attempt: Attempt) -> None:
-    """Then it was this process that stood still, perhaps for what the handler does: it must not do so for ever."""
-    attempt.not_renewed()
-    attempt.renewed(20.0)
-    attempt.run_out()
-    assert (attempt.held_until, attempt.stop_reason) == (20.0, CancelReason.LEASE_LOST)
-
-
-def test_the_first_reason_counts(attempt: Attempt) -> None:
+def test_the_first_reason_counts() -> None:
+    attempt = Attempt(*make_running(), "token", 10.0)
     attempt.stop(CancelReason.CANCELLED)
-    attempt.run_out()
+    attempt.stop(CancelReason.LEASE_LOST)
     assert attempt.stop_reason is CancelReason.CANCELLED

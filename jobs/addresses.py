@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -11,6 +12,8 @@ import httpx
 from jobs.errors import JobgateError
 
 SCHEMES: Final = ("http", "https")
+
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-f]*")
 
 
 class BadUrl(JobgateError):
@@ -44,6 +47,21 @@ def parse_url(text: str) -> httpx.URL:
     if b"%" in url.raw_host:
         raise BadUrl("has a character in its host that no host has")
     return url
+
+
+def check_host(url: httpx.URL, *, allow_private: bool) -> None:
+    """Raise :class:`AddressRefused` for a host that is an address, in whatever spelling, and may not be called.
+
+    For what is stored and called later: a name is resolved only then, and its addresses are checked then.
+    """
+    if _ends_in_number(url.host) and not may_be_called(url.host, allow_private=allow_private):
+        raise AddressRefused(url.host)
+
+
+def _ends_in_number(host: str) -> bool:
+    """Whether it is an address: no domain ends in a number, but ``2130706433`` and ``0x7f.1`` are addresses to resolvers."""
+    last = host.rstrip(".").rpartition(".")[2].lower()
+    return ":" in host or last.isdigit() or _HEXADECIMAL.fullmatch(last) is not None
 
 
 def check_addresses(host: str, addresses: Iterable[str], *, allow_private: bool) -> None:

@@ -1,0 +1,144 @@
+"""GraphQL over server-sent events: the distinct connections mode of the protocol ``graphql-sse``, one stream per operation.
+
+Rules: https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md – what is wrong with the HTTP request is answered by
+its status; whatever GraphQL says, errors included, by ``next`` events and ``complete``. A stream that ends without
+``complete`` was cut, and the client may go on behind the last ``id`` that it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, Final
+
+from starlette.types import Message, Receive, Scope, Send
+from strawberry.http import process_result
+from strawberry.types import ExecutionResult
+
+from schema.context import Context
+from storage.cancelling import end_task
+
+HEARTBEAT: Final = timedelta(seconds=15)
+"""How often a stream says that it is there, so that nothing on the way takes it for dead."""
+
+MEDIA_TYPE: Final = "text/event-stream"
+_JSON: Final = {"application/json", "application/graphql-response+json", "application/*", "*/*"}
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # Told once and to one client; a proxy that compressed or collected it would hold events back.
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+# Lines end in LF alone: urql looks for two of them between events.
+_COMPLETE: Final = "event: complete\ndata: \n\n"
+_COMMENT: Final = ": still here\n\n"
+
+
+class Accepted:
+    """What the ``Accept`` headers of a request say about streams."""
+
+    def __init__(self, headers: Iterable[str]) -> None:
+        ranges = {_media_type(part) for header in headers for part in header.split(",")}
+        self.stream = MEDIA_TYPE in ranges
+        """An answer may be a stream."""
+        self.only_stream = self.stream and not ranges & _JSON
+        """It must be one. Whoever takes JSON as well, as urql does in every request, gets a stream of subscriptions only."""
+
+
+def _media_type(part: str) -> str:
+    """One media range, without its parameters; nothing of one that is not wanted."""
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    return "" if {"q=0", "q=0.0", "q=0.00", "q=0.000"} & set(parameters) else name
+
+
+class Streams:
+    """The streams of one gateway that are open."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Event] = set()
+        self._closed = False
+
+    def enter(self, ending: asyncio.Event) -> None:
+        self._open.add(ending)
+        if self._closed:
+            ending.set()
+
+    def leave(self, ending: asyncio.Event) -> None:
+        self._open.discard(ending)
+
+    def close(self) -> None:
+        """End all of them, and those that are yet to come: a gateway that stops waits for its answers."""
+        self._closed = True
+        for ending in self._open:
+            ending.set()
+
+
+class EventStream:
+    """The answer to one operation, as an ASGI application."""
+
+    def __init__(
+        self,
+        results: AsyncGenerator[ExecutionResult, None],
+        context: Context,
+        encode: Callable[[object], str],
+        streams: Streams,
+        heartbeat: timedelta,
+    ) -> None:
+        self._results = results
+        self._context = context
+        self._encode = encode
+        self._streams = streams
+        self._heartbeat = heartbeat.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until all is told, the client is gone, or the gateway stops; whichever it is, everything is released."""
+        ending = asyncio.Event()
+        self._streams.enter(ending)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            writing = asyncio.create_task(self._write(send))
+            others: list[asyncio.Task[Any]] = [
+                asyncio.create_task(self._beat(send)),
+                asyncio.create_task(_gone(receive)),
+                asyncio.create_task(ending.wait()),
+            ]
+            try:
+                await asyncio.wait({writing, *others}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (*others, writing):
+                    await end_task(task)
+            if not writing.cancelled():
+                writing.result()
+            await send(_body("", more=False))
+        finally:
+            self._streams.leave(ending)
+
+    async def _write(self, send: Send) -> None:
+        async with aclosing(self._results):
+            async for result in self._results:
+                await send(_body(self._next(result)))
+        await send(_body(_COMPLETE))
+
+    def _next(self, result: ExecutionResult) -> str:
+        """The event for one result. One without data has no ``id``: the client goes on behind what it was given before."""
+        cursor = self._context.cursor if result.data is not None else None
+        id_ = "" if cursor is None else f"id: {cursor}\n"
+        return f"{id_}event: next\ndata: {self._encode(process_result(result))}\n\n"
+
+    async def _beat(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            await send(_body(_COMMENT))
+
+
+def _body(text: str, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": more}
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
