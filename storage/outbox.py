@@ -7,7 +7,7 @@ before the job forgets about it, and both are recognised when they are moved a s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import UpdateOne
@@ -56,12 +56,14 @@ class Outbox:
         self._events: Collection = database["events"]
         self._executions: Collection = database["executions"]
 
-    async def relay(self, limit: int) -> list[JobEvent]:
+    async def relay(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
         """Move the events of the ``limit`` jobs that have waited longest, and answer them. Raises :class:`Deposed`.
 
         If these are not all, as many of those that have waited least are moved as well: what happens now does not wait for the
         backlog to be gone, and the backlog does not wait for what happens now. Each job's events stay in their order, since it
         is moved with all that it has to tell; the order of different jobs means nothing to anybody.
+
+        ``told`` is called as soon as the log has them: readers need not wait until the jobs have forgotten them.
         """
         jobs = await self._waiting(_OLDEST, limit)
         if len(jobs) == limit:
@@ -72,6 +74,7 @@ class Outbox:
         await self._record_executions(jobs)
         events = _in_order(jobs)
         appended = await self._append(events)
+        told()
         if len(appended) < len(events):
             await self._forget_executions_of_gone(jobs)
         await self._empty([job for job in jobs if not job["deleted_at"]])
