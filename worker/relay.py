@@ -118,7 +118,9 @@ class Relay:
             await self.stop()
         else:
             led, self._leads = self._leads, await self._lease.acquire()
-            self._uncounted |= self._leads and not led
+            if self._leads and not led:
+                self._uncounted = True
+                self._outbox.begin()
         self._renew_at = renew_at if self._leads else time.monotonic() + _PAUSE
 
 

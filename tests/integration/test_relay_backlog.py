@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from gateway.devstack import Servers
 from jobs.errors import StoreUnavailable
@@ -13,7 +14,7 @@ from jobs.feed import JobEvent
 from jobs.job import Job
 from storage.client import Database
 from storage.leases import Lease
-from storage.outbox import Outbox
+from storage.outbox import Deposed, Outbox
 from storage.projection import Projection
 from tests.factories import NOW, SECOND
 from tests.installation import Installation, installed, offer
@@ -111,6 +112,63 @@ async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
         await Outbox(database).relay(LIMIT, lambda: told.append(1))
     assert told == [1, -1]
     assert len(await installation.services.events.read(0, 10)) == 2
+
+
+async def test_a_relay_that_another_has_stood_in_for_goes_on_behind_it(
+    installation: Installation, database: Database
+) -> None:
+    """It remembers the number that it gave last: where that was not the last one, it is told, and looks."""
+    first, second = Outbox(database), Outbox(database)
+    for outbox in (first, first, second):
+        await installation.dispatch()
+        await outbox.relay(LIMIT)
+    await installation.dispatch()
+    with pytest.raises(Deposed):
+        await first.relay(LIMIT)
+    assert [event.number for event in await first.relay(LIMIT)] == [7, 8]
+    await installation.dispatch()
+    with pytest.raises(Deposed):
+        await second.relay(LIMIT)
+    assert [event.number for event in await installation.services.events.read(0, 20)] == list(range(1, 9))
+
+
+async def test_a_relay_that_takes_over_again_looks_before_it_goes_on(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = installation.services.signals
+    first, second = (
+        relay.Relay(
+            Outbox(database), Projection(database), Lease(database, "relay", name, relay.LEASE), signals, always
+        )
+        for name in ("first", "second")
+    )
+    for number, one in enumerate((first, second, first), start=1):
+        await installation.dispatch()
+        monkeypatch.setattr(one, "_renew_at", 0.0)
+        assert await one.run_once() == 0
+        await one.stop()
+        assert await installation.services.events.head() == 2 * number
+
+
+async def test_a_relay_that_does_not_know_whether_its_numbers_were_given_looks(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(database)
+    await installation.dispatch()
+    await outbox.relay(LIMIT)
+    insert_many = type(outbox._events).insert_many
+
+    async def insert_unanswered(self: Any, *given: Any, **options: Any) -> None:
+        await insert_many(self, *given, **options)
+        raise AutoReconnect("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(outbox._events), "insert_many", insert_unanswered)
+        await installation.dispatch()
+        with pytest.raises(StoreUnavailable):
+            await outbox.relay(LIMIT)
+    await installation.dispatch()
+    assert [event.number for event in await outbox.relay(LIMIT)] == [5, 6]
 
 
 async def test_nothing_is_counted_while_more_may_come(
