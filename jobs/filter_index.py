@@ -33,8 +33,8 @@ _CHOICES: Final[tuple[_Fields, ...]] = (
 )
 """Fields that filters may fix together, from what the fewest events have in common to what all have."""
 
-_MOST_ENTRIES: Final = 1_000
-"""Under so many values one filter is filed at most; ids may be as many, combinations of anything else could be far more."""
+_MOST_PLACES: Final = 1_000
+"""Where one filter is filed at most: a condition may have as many values, and the combinations of several far more."""
 
 
 class FilterIndex(Generic[Owner]):
@@ -98,9 +98,7 @@ def _filed(wanted: EventFilter) -> _Filed:
 
 
 def _fits(choice: _Fields, fixed: Mapping[str, frozenset[object]]) -> bool:
-    if not fixed.keys() >= set(choice):
-        return False
-    return len(choice) <= 1 or prod(len(fixed[field]) for field in choice) <= _MOST_ENTRIES
+    return fixed.keys() >= set(choice) and prod(len(fixed[field]) for field in choice) <= _MOST_PLACES
 
 
 def _without(fields: _Fields, wanted: EventFilter) -> EventFilter:

@@ -7,7 +7,7 @@ before the job forgets about it, and both are recognised when they are moved a s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import UpdateOne
@@ -55,13 +55,21 @@ class Outbox:
         self._jobs: Collection = database["jobs"]
         self._events: Collection = database["events"]
         self._executions: Collection = database["executions"]
+        self._head: int | None = None
+        """The number that this relay has given last; None before that, and where it is not known whether it was given."""
 
-    async def relay(self, limit: int) -> list[JobEvent]:
+    def begin(self) -> None:
+        """Look at the log before going on with it: others may have relayed until now."""
+        self._head = None
+
+    async def relay(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
         """Move the events of the ``limit`` jobs that have waited longest, and answer them. Raises :class:`Deposed`.
 
         If these are not all, as many of those that have waited least are moved as well: what happens now does not wait for the
         backlog to be gone, and the backlog does not wait for what happens now. Each job's events stay in their order, since it
         is moved with all that it has to tell; the order of different jobs means nothing to anybody.
+
+        ``told`` is called as soon as the log has them: readers need not wait until the jobs have forgotten them.
         """
         jobs = await self._waiting(_OLDEST, limit)
         if len(jobs) == limit:
@@ -72,6 +80,7 @@ class Outbox:
         await self._record_executions(jobs)
         events = _in_order(jobs)
         appended = await self._append(events)
+        told()
         if len(appended) < len(events):
             await self._forget_executions_of_gone(jobs)
         await self._empty([job for job in jobs if not job["deleted_at"]])
@@ -100,7 +109,8 @@ class Outbox:
 
     async def _append(self, events: list[Document]) -> list[Document]:
         while events:
-            numbered = await self._numbered(events)
+            head, self._head = await self._last_number(), None
+            numbered = [{**event, "_id": number} for number, event in enumerate(events, start=head + 1)]
             try:
                 with mongodb_errors():
                     await self._events.insert_many(numbered, ordered=True)
@@ -108,14 +118,17 @@ class Outbox:
                 _check_not_deposed(error)
                 events = await self._missing(events)
             else:
+                self._head = head + len(numbered)
                 return numbered
         return []
 
-    async def _numbered(self, events: Sequence[Document]) -> list[Document]:
+    async def _last_number(self) -> int:
+        """The number of the newest event. As long as nobody else relays it need not be read; if somebody does, it is taken."""
+        if self._head is not None:
+            return self._head
         with mongodb_errors():
             last = await self._events.find_one({}, {"_id": 1}, sort=[("_id", -1)])
-        head = 0 if last is None else last["_id"]
-        return [{**event, "_id": number} for number, event in enumerate(events, start=head + 1)]
+        return 0 if last is None else int(last["_id"])
 
     async def _missing(self, events: Sequence[Document]) -> list[Document]:
         """The events that are not in the log yet: an earlier relay may have died before it emptied the outboxes."""

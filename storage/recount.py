@@ -43,6 +43,8 @@ from storage.projection import POSITION, TOLD
 
 _AT_MOST: Final = timedelta(minutes=10)
 _WRITES: Final = 1000
+_TOLD_LATE: Final = timedelta(days=1)
+"""How much later an event may have happened than one behind it in the log: as long as the relay takes over a backlog."""
 
 _JOIN_JOB: Final[list[Document]] = [
     {
@@ -183,7 +185,7 @@ class _Reading:
         oldest = await self._rows("events", [{"$match": {"_id": {"$gt": 0}}}, {"$sort": {"_id": 1}}, {"$limit": 1}])
         if not oldest:
             return FOREVER
-        return EPOCH if oldest[0]["_id"] == 1 else ceiling(oldest[0]["at"], Bucket.DAY)
+        return EPOCH if oldest[0]["_id"] == 1 else ceiling(oldest[0]["at"] + _TOLD_LATE, Bucket.DAY)
 
     async def _rows(self, collection: str, stages: list[Document], **options: Any) -> list[Document]:
         with mongodb_errors():

@@ -31,6 +31,9 @@ _PAUSE: Final = 1.0
 _COUNT_EVERY: Final = 0.2
 """Under load, so many seconds of events are counted together."""
 
+_QUIET: Final = 0.05
+"""Otherwise events are counted after so many seconds without news: what a job does next often comes sooner, and would wait."""
+
 _AFTER_DEFECT: Final = 5.0
 
 _FAILURES: Final = (EventType.JOB_RETRYING, EventType.JOB_FAILED)
@@ -57,6 +60,7 @@ class Relay:
         self._uncounted = True
         """Whether the log may hold events that the statistics do not: at first, those that another relay left."""
         self._count_at = 0.0
+        self._quiet_from = 0.0
         self._broken_until = 0.0
 
     async def run_once(self) -> float:
@@ -66,16 +70,16 @@ class Relay:
         if not self._leads:
             return _PAUSE
         try:
-            events = await self._outbox.relay(_BATCH)
+            events = await self._outbox.relay(_BATCH, self._told)
         except Deposed:
             logger.info("another relay has taken over")
             self._leads = False
             return _PAUSE
-        if events:
-            self._uncounted = True
-            self._signals.wake(Topic.FEED)
-            for event in events:
-                _log(event)
+        for event in events:
+            _log(event)
+        wait = self._quiet_from - time.monotonic()
+        if self._uncounted and not events and wait > 0:
+            return wait
         counted = await self._count(urgent=not events)
         return 0.0 if events or (counted and self._uncounted) else _PAUSE
 
@@ -84,6 +88,11 @@ class Relay:
         if self._leads:
             self._leads = False
             await self._lease.release()
+
+    def _told(self) -> None:
+        self._uncounted = True
+        self._quiet_from = time.monotonic() + _QUIET
+        self._signals.wake(Topic.FEED)
 
     async def _count(self, *, urgent: bool) -> bool:
         """Fold what is not counted yet, if it is time to; False when that failed, of late or just now."""
@@ -109,7 +118,9 @@ class Relay:
             await self.stop()
         else:
             led, self._leads = self._leads, await self._lease.acquire()
-            self._uncounted |= self._leads and not led
+            if self._leads and not led:
+                self._uncounted = True
+                self._outbox.begin()
         self._renew_at = renew_at if self._leads else time.monotonic() + _PAUSE
 
 

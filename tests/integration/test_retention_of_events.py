@@ -5,12 +5,14 @@ from datetime import timedelta
 import pytest
 
 from jobs.lifecycle import JobStatus
+from jobs.spans import Bucket, floor
 from storage.client import Database
 from storage.outbox import Outbox
 from storage.projection import Projection
 from storage.recount import repair_statistics
 from storage.retention import Pruned, Retention
 from tests.ageing import DAY, MINUTE, ago, job, left, log
+from tests.factories import NOW
 from tests.integration.test_indexes import event
 
 DONE = JobStatus.COMPLETED
@@ -100,4 +102,21 @@ async def test_a_count_of_everything_agrees_with_the_statistics_after_pruning(da
     await Outbox(database).relay(10)
     await Projection(database).fold()
     await retention.prune_events(timedelta(0))
+    assert await repair_statistics(database, "doctor") == []
+
+
+async def test_a_count_of_everything_lowers_nothing_for_an_event_that_was_told_before_earlier_ones(
+    database: Database,
+) -> None:
+    """What happens now does not wait for a backlog: the log may have ended with today, and gone on with yesterday."""
+    midnight = floor(NOW - DAY, Bucket.DAY)
+    for number, ended_at in ((1, midnight), (2, midnight + MINUTE), (3, midnight - MINUTE)):
+        moments = {"scheduled_for": ended_at, "started_at": ended_at, "completed_at": ended_at}
+        run = {"number": 1, "status": "completed", **moments}
+        await database["events"].insert_one(
+            {**event(number), "at": ended_at, "run": run, "before": None, "retry_count": 0}
+        )
+    await Projection(database).fold()
+    await repair_statistics(database, "doctor")
+    assert await Retention(database, batch=2).prune_events(DAY) == Pruned(2, more=True)
     assert await repair_statistics(database, "doctor") == []

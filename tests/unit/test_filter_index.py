@@ -113,6 +113,7 @@ SELECTIVE: Final[dict[str, dict[str, Any]]] = {
     "product": {"jobs": JobFilter(product=("shop", "books"))},
     "env": {"jobs": JobFilter(product=("shop",), env=("prd", "stg"))},
     "types": {"types": (EventType.JOB_QUEUED, EventType.JOB_FAILED)},
+    "types of a product": {"types": (EventType.JOB_QUEUED,), "jobs": JobFilter(product=("shop",))},
     "all": {"types": (EventType.JOB_QUEUED,), "jobs": JobFilter(product=("shop",), env=("prd",))},
 }
 OTHERS: Final = {
@@ -120,6 +121,7 @@ OTHERS: Final = {
     "product": event(product="toys"),
     "env": event(env="dev"),
     "types": event(type=EventType.JOB_STARTED),
+    "types of a product": event(type=EventType.JOB_STARTED),
     "all": event(env="dev"),
 }
 
