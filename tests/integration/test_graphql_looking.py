@@ -136,7 +136,9 @@ async def test_what_belongs_to_the_jobs_of_a_list_is_read_together(
     nodes = (await gateway.data(document))["jobs"]["nodes"]
     database.command("profile", 0)
     assert {node["events"]["nodes"][0]["jobId"] for node in nodes} == set(ids)
-    asked = list(database["system.profile"].find({"command.aggregate": "jobs"}))
+    reads = database["system.profile"].find({"command.aggregate": "jobs"})
+    # The sweeper's look at leases asks for no job by its id.
+    asked = [read for read in reads if "_id" in read["command"]["pipeline"][0]["$match"]]
     # Two pages of history that differ in their size, and one of events: not sixty reads.
     assert len(asked) == 3
 

@@ -106,7 +106,8 @@ async def test_a_change_of_the_schedule_is_remembered_by_the_run_that_goes_on(
     assert (await gateway.data(change, id=job.id))["reschedule"]["__typename"] == "Job"
     stored = jobs.find_one({"_id": job.id})
     assert stored is not None
-    assert timedelta(0) <= stored["updated_at"] - stored["decided_until"] < timedelta(seconds=30)
+    # The gateway knows the database's clock by a round trip or so.
+    assert timedelta(seconds=-1) < stored["updated_at"] - stored["decided_until"] < timedelta(seconds=30)
 
 
 def failed_for_good() -> Job:
