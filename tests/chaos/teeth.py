@@ -79,7 +79,12 @@ _LONG: Final = replace(QUIET, work_ms=(2500, 2500), single=0.4)
 
 TEETH: Final = {
     "token-dropped": Tooth(_faults(*["frozen after_effect_before_finish"] * 2), _LONG, ("I4",)),
-    "w-1": Tooth(_faults(*["mongodb primary isolated, killed"] * 2), replace(QUIET, single=0.04), ("I1",)),
+    # What is lost is what was acknowledged while the primary was alone, each time for a second: two times were not always enough.
+    "w-1": Tooth(
+        _faults(*["mongodb primary isolated, killed"] * 4, pause=2.0),
+        replace(QUIET, single=0.04, work_ms=(20, 200)),
+        ("I1",),
+    ),
     "sweeper-off": Tooth(_faults("worker killed", "worker killed"), replace(QUIET, work_ms=(800, 1500)), ("I1",)),
     "nudge-id-reused": Tooth(_faults(*["killed after_claim_within_look"] * 2), QUIET, ("I1",)),
     "leadership-trusted": Tooth(_nothing, replace(QUIET, recur=0.25), ("I2", "I7")),
