@@ -26,8 +26,8 @@ from tests.chaos.receiver import Receiver, receiving
 from tests.chaos.stalls import read_stalls
 from tests.chaos.subscribers import Subscriber
 
-SETTLED_WITHIN: Final = 30.0
-"""Seconds from the end of all faults and calls: a lease, sweeps, the longest handler, and the backlog of both."""
+SETTLED_WITHIN: Final = 60.0
+"""Seconds from the end of all faults and calls: a lease, sweeps, the longest handler, the backlogs of runs and deliveries."""
 
 _READY_WITHIN: Final = 60.0
 _HEARD_WITHIN: Final = 15.0
