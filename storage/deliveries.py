@@ -24,6 +24,7 @@ from storage.errors import mongodb_errors
 from storage.webhooks import Webhooks
 
 _KEPT_ATTEMPTS: Final = 20
+_LOOK_AGAIN: Final = timedelta(seconds=1)
 _LOOK_AT_PARKED: Final = timedelta(minutes=5)
 _PENDING: Final = DeliveryStatus.PENDING.value
 _PLACE: Final = dict.fromkeys(("webhook_id", "chain", "number", "due_at", "token"), 1)
@@ -75,10 +76,12 @@ class Deliveries:
         """
         due: Document = {"status": _PENDING, "due_at": {"$lte": now}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            found = await self._deliveries.find(due, _PLACE).sort([("due_at", 1)]).limit(limit).to_list(limit)
-            heads = await self._heads({one["chain"] for one in found})
+            looked_at = await self._deliveries.find(due, _PLACE).sort([("due_at", 1)]).limit(limit).to_list(limit)
+            heads = await self._heads({one["chain"] for one in looked_at})
+            # Others may have concluded some of them meanwhile: then their chains may be empty.
+            found = [one for one in looked_at if one["chain"] in heads]
             await self._park([one for one in found if one["number"] > heads[one["chain"]]["number"]], heads, now)
-            urls = {one.id: one.url for one in await self._webhooks.list_all()} if found else {}
+            urls = await self._webhooks.urls({one["webhook_id"] for one in found})
             firsts = [one for one in found if one["number"] == heads[one["chain"]]["number"]]
             there = room.fitting([one for one in firsts if one["webhook_id"] in urls])
             claimed = await asyncio.gather(*(self._take(one, token, now + hold) for one in there))
@@ -191,14 +194,14 @@ class Deliveries:
         """
         if not waiting:
             return
-        latest = now + _LOOK_AT_PARKED
+        earliest, latest = now + _LOOK_AGAIN, now + _LOOK_AT_PARKED
         writes = [
             UpdateOne(
                 {"_id": one["_id"], "due_at": one["due_at"], "token": one["token"]},
                 {
                     "$set": {
                         "token": None,
-                        "due_at": max(one["due_at"], min(heads[one["chain"]]["due_at"], latest)),
+                        "due_at": max(earliest, min(heads[one["chain"]]["due_at"], latest)),
                         "parked": True,
                     }
                 },

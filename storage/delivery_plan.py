@@ -37,10 +37,10 @@ class DeliveryPlan:
         self._log = EventLog(database)
         self._webhooks = webhooks
 
-    async def extend(self, now: datetime, limit: int = _BATCH) -> tuple[int, bool]:
+    async def extend(self, now: datetime, limit: int = _BATCH) -> tuple[int, bool] | None:
         """Plan the deliveries of the next events; answer how many, and whether more events may be waiting.
 
-        Safe to be called by anybody at any time. Raises ``StoreUnavailable``.
+        None when there is nobody to be told of anything. Safe to be called by anybody at any time. Raises ``StoreUnavailable``.
         """
         position, head = await self._position(), await self._log.head()
         if position >= head:
@@ -48,7 +48,7 @@ class DeliveryPlan:
         if not await self._webhooks.list_enabled():
             # Whoever sets one from now on is told of what comes behind an even newer event.
             await self._advance(position, head)
-            return 0, False
+            return None
         events = await self._log.read(position, limit)
         # Read after the events: one that was set before any of these happened is among them.
         webhooks = await self._webhooks.list_enabled()

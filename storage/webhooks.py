@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -87,6 +88,14 @@ class Webhooks:
     async def list_enabled(self) -> list[Webhook]:
         with mongodb_errors():
             return [webhook_from_document(one) async for one in self._webhooks.find({"enabled": True}, _SHOWN)]
+
+    async def urls(self, webhook_ids: Ids[str]) -> Mapping[str, str]:
+        """Where those of them lead that there are, by id."""
+        if not webhook_ids:
+            return {}
+        with mongodb_errors():
+            found = self._webhooks.find({"_id": {"$in": list(webhook_ids)}}, {"url": 1})
+            return {one["_id"]: one["url"] async for one in found}
 
     async def find(self, webhook_id: str) -> Webhook | None:
         with mongodb_errors():

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import random
@@ -61,12 +62,21 @@ class Planner:
         self._clock = clock
         self._wanted = wanted
         self._leads_until = 0.0
+        self._rest_until = 0.0
 
     async def run_once(self) -> float:
         """Plan what has happened, if this process holds the lease; answer the seconds until the next look."""
+        rest = self._rest_until - time.monotonic()
+        if rest > 0:
+            return rest
         if not await self._leads():
             return _PAUSE
-        count, more = await self._plan.extend(self._clock.now())
+        planned = await self._plan.extend(self._clock.now())
+        if planned is None:
+            # Most installations have no webhook: their events must not cost a look each.
+            self._rest_until = time.monotonic() + _PAUSE
+            return _PAUSE
+        count, more = planned
         if count:
             self._signals.wake(Topic.DELIVERIES)
         return 0.0 if more else _PAUSE
@@ -141,8 +151,9 @@ class Deliverer:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        for claimed in left.values():
-            await self._deliveries.give_back(claimed, self._clock.now())
+        with suppress(StoreUnavailable):  # then they are attempted once their claims are over
+            for claimed in left.values():
+                await self._deliveries.give_back(claimed, self._clock.now())
 
     def _conclude(self, task: asyncio.Task[None]) -> None:
         claimed = self._under_way.pop(task)
@@ -164,14 +175,14 @@ class Deliverer:
             await self._deliveries.forget(delivery.webhook_id)
             return
         # The receiver compares the time in the headers with its own clock: that of the world, not the database's.
-        headers = signed_headers(delivery.id, datetime.now(UTC), delivery.body.encode(), signed_with)
-        await self._note(claimed, await self._send(claimed, headers, now))
+        content = delivery.body.encode()
+        headers = signed_headers(delivery.id, datetime.now(UTC), content, signed_with)
+        await self._note(claimed, await self._send(claimed.url, headers, content, now))
 
-    async def _send(self, claimed: Claimed, headers: Mapping[str, str], now: datetime) -> Try:
+    async def _send(self, to: str, headers: Mapping[str, str], content: bytes, now: datetime) -> Try:
         began = time.monotonic()
         try:
-            url = parse_url(claimed.url)
-            content = claimed.delivery.body.encode()
+            url = parse_url(to)
             sent = {"content-type": "application/json", "user-agent": "jobgate", **headers}
             answer = await self._http.send(Request("POST", url, sent, content), self._terms.timeout)
         except (AddressRefused, BadUrl, ConnectionLost, TimedOut, Unreachable) as error:

@@ -186,6 +186,8 @@ class _Worker:
         """Take nothing more, let runs end within the budget, release the others, and sign out."""
         self._executor.draining = True
         self._poller.pause()
+        # While runs end: what is being delivered may take as long, and is not to come on top of it.
+        delivered = asyncio.create_task(self._deliverer.stop(), name="last deliveries")
         if not await self._running.wait_until_idle(self._config.drain.total_seconds()):
             self._running.stop_all(CancelReason.SHUTDOWN)
             await self._running.wait_until_idle(self._config.cancel_grace.total_seconds() + _WRITE_WITHIN)
@@ -193,7 +195,7 @@ class _Worker:
         for loop in self._loops:
             await loop.stop()
         await self._take_leave()
-        await self._deliverer.stop()
+        await delivered
         await self._wakeups.close()
         await self._signals.close()
         await self._heart.stop()
