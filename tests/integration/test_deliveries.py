@@ -1,0 +1,107 @@
+"""Deliveries in the store: who may attempt one, in which order, and whose word on it counts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import pytest
+
+from gateway.devstack import Servers
+from jobs.events import EventType
+from jobs.filters import JobFilter
+from jobs.times import EPOCH
+from jobs.webhooks import Delivery, DeliveryStatus, Try, Verdict
+from storage.client import Database
+from storage.deliveries import Claimed, Deliveries, Room
+from storage.delivery_plan import DeliveryPlan
+from storage.outbox import Outbox
+from storage.sealing import Sealer
+from storage.webhooks import NewWebhook, Webhooks
+from tests.installation import Installation, installed, offer
+
+HOLD: Final = timedelta(seconds=45)
+DELIVERED: Final = Verdict(DeliveryStatus.DELIVERED)
+HOOK: Final = "wh_1"
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+@pytest.fixture
+async def deliveries(installation: Installation, database: Database) -> Deliveries:
+    """Of two events of one job, and two of another: scheduled, then queued."""
+    webhooks = Webhooks(database, Sealer([os.urandom(32)]))
+    asked = (EventType.JOB_SCHEDULED, EventType.JOB_QUEUED)
+    url, now = "https://hooks.example.com", installation.services.clock.now()
+    await webhooks.set(NewWebhook(url, asked, JobFilter(), None, None, 0, b"s" * 32, now), HOOK)
+    for _ in range(2):
+        await installation.dispatch()
+    await Outbox(database).relay(10)
+    assert await DeliveryPlan(database, webhooks).extend(now) == (4, False)
+    return Deliveries(database, webhooks)
+
+
+def room(under_way: int = 0, to_each: int = 8) -> Room:
+    return Room(to_each, Counter({HOOK: under_way}))
+
+
+async def claim(deliveries: Deliveries, at: datetime, token: str = "t1") -> list[Claimed]:
+    return await deliveries.claim(32, room(), token, at, HOLD)
+
+
+def attempt(at: datetime) -> Try:
+    return Try(at, timedelta(seconds=1), 204)
+
+
+async def known(deliveries: Deliveries) -> list[Delivery]:
+    return list((await deliveries.page(HOOK, None, 100, None)).items)
+
+
+async def test_only_the_first_of_each_job_may_be_attempted(installation: Installation, deliveries: Deliveries) -> None:
+    now = installation.services.clock.now()
+    first = await claim(deliveries, now)
+    assert [one.delivery.event for one in first] == [EventType.JOB_SCHEDULED] * 2
+    assert await claim(deliveries, now) == []
+    assert await deliveries.conclude(first[0], attempt(now), DELIVERED)
+    [second] = await claim(deliveries, installation.services.clock.now())
+    assert (second.delivery.job_id, second.delivery.event) == (first[0].delivery.job_id, EventType.JOB_QUEUED)
+
+
+async def test_who_was_too_slow_has_nothing_to_say(installation: Installation, deliveries: Deliveries) -> None:
+    now = installation.services.clock.now()
+    [slow, _] = await claim(deliveries, now, "slow")
+    later = await claim(deliveries, now + HOLD, "quick")
+    assert slow.delivery.id in {one.delivery.id for one in later}
+    before = await known(deliveries)
+    assert not await deliveries.conclude(slow, attempt(now), DELIVERED)
+    await deliveries.give_back(slow, EPOCH)
+    assert await known(deliveries) == before
+
+
+async def test_what_waits_for_a_webhook_that_is_switched_off_is_dead(
+    installation: Installation, deliveries: Deliveries
+) -> None:
+    now = installation.services.clock.now()
+    [first, _] = await claim(deliveries, now)
+    await deliveries.conclude(first, attempt(now), DELIVERED)
+    await deliveries.bury(HOOK, "it was switched off")
+    told = Counter((one.status, one.reason, one.next_attempt_at) for one in await known(deliveries))
+    assert told == {
+        (DeliveryStatus.DELIVERED, None, None): 1,
+        (DeliveryStatus.DEAD, "it was switched off", None): 3,
+    }
+    assert await claim(deliveries, now + 2 * HOLD) == []
+
+
+async def test_no_more_is_attempted_than_there_is_room_for(installation: Installation, deliveries: Deliveries) -> None:
+    now = installation.services.clock.now()
+    assert await deliveries.claim(32, room(under_way=5), "t1", now, HOLD) == []
+    assert len(await deliveries.claim(32, room(to_each=1), "t1", now, HOLD)) == 1
