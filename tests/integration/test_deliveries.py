@@ -70,6 +70,10 @@ async def test_only_the_first_of_each_job_may_be_attempted(installation: Install
     first = await claim(deliveries, now)
     assert [one.delivery.event for one in first] == [EventType.JOB_SCHEDULED] * 2
     assert await claim(deliveries, now) == []
+    # Those that wait for them do not stand in the way of others meanwhile.
+    due = await deliveries.next_due(room())
+    assert due is not None
+    assert due >= now + timedelta(seconds=1)
     assert await deliveries.conclude(first[0], attempt(now), DELIVERED)
     [second] = await claim(deliveries, installation.services.clock.now())
     assert (second.delivery.job_id, second.delivery.event) == (first[0].delivery.job_id, EventType.JOB_QUEUED)
