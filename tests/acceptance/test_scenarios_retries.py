@@ -19,7 +19,8 @@ from worker.tasks import TaskError
 
 CODES: Final = ["TIMEOUT", "RATE_LIMITED", "SERVICE_UNAVAILABLE"]
 FINAL: Final = ["INVALID_EMAIL", "UNSUBSCRIBED"]
-SHORT: Final = timedelta(seconds=1)
+SHORT: Final = timedelta(seconds=3)
+"""What is waited for: a busy machine may take so long to have a test hear of a failure."""
 NEAR: Final = timedelta(milliseconds=250)
 """A worker plans by its clock, and the failure is told by that of the database, a little later."""
 

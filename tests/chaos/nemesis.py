@@ -122,12 +122,14 @@ class Nemesis:
         self._cluster.thaw()
 
     async def mongodb_isolate_primary(self, fault: Fault) -> None:
-        """The primary goes on alone for a moment and dies: what it alone has is lost."""
+        """The primary goes on alone for a moment, and all die: what it alone has is lost."""
         primary = await self._cluster.primary()
-        self._cluster.freeze(*(server for server in self._cluster.mongods if server is not primary))
+        others = [server for server in self._cluster.mongods if server is not primary]
+        self._cluster.freeze(*others)
         await asyncio.sleep(1.2)
-        await primary.kill()
-        self._cluster.thaw()
+        # They die as well: what was sent to them meanwhile waits in their sockets, and thawed they would find it there.
+        await asyncio.gather(*(server.kill() for server in (primary, *others)))
+        await asyncio.gather(*(server.restart() for server in others))
         await asyncio.sleep(3)
         await self._cluster.revive()
 
