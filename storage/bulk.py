@@ -28,7 +28,7 @@ from storage.steering_updates import (
     steerable,
     unchanged_since,
 )
-from storage.updates import Pipeline
+from storage.updates import Pipeline, in_bulk
 
 logger = logging.getLogger("jobgate.bulk")
 
@@ -89,7 +89,8 @@ class BulkWriter:
         None when it is no longer this process's: another has taken it over, or it was stopped. Raises ``StoreUnavailable``;
         then it is unknown whether the step took place, and the operation has to be read again.
         """
-        ids = await self._next_ids(operation)
+        # A primary that has just been elected may answer, once, from before what its predecessor has acknowledged.
+        ids = await self._next_ids(operation) or await self._still_unseen(operation)
         for _ in range(_TRIES if ids else 0):
             try:
                 return await self._step(operation, ids, now)
@@ -103,8 +104,6 @@ class BulkWriter:
             ids = ids[: max(1, len(ids) // 2)]
         if ids:
             raise StoreUnavailable("MongoDB", "the jobs kept changing")
-        if await self._operations.find(operation.id) == operation:
-            raise JobgateError(f"the jobs that {operation.id} has not looked at yet are not known any more")
         return None
 
     async def _search(self, request: BulkRequest, operation_id: str, now: datetime) -> tuple[int, int]:
@@ -146,6 +145,15 @@ class BulkWriter:
         with mongodb_errors():
             batch = await self._batches.find_one({"_id": f"{operation.id}:{first}"})
         return [] if batch is None else batch["ids"][operation.position - first :][:STEP]
+
+    async def _still_unseen(self, operation: BulkOperation) -> list[str]:
+        """The same ids once more, if the operation itself is there as it is known; raises JobgateError where these are gone."""
+        if await self._operations.find(operation.id) != operation:
+            return []
+        ids = await self._next_ids(operation)
+        if not ids:
+            raise JobgateError(f"the jobs that {operation.id} has not looked at yet are not known any more")
+        return ids
 
     async def _step(self, operation: BulkOperation, ids: Sequence[str], now: datetime) -> BulkOperation:
         async def write(session: Any) -> BulkOperation:
@@ -192,7 +200,7 @@ class BulkWriter:
         wanted: Document = {"_id": {"$in": list(ids)}, **steerable(operation.action)}
         update = _update_of(operation)
         if update is not None:
-            result = await self._jobs.update_many(wanted, update, session=session, hint="_id_")
+            result = await self._jobs.update_many(wanted, [*update, in_bulk()], session=session, hint="_id_")
             return int(result.modified_count)
         documents = await self._jobs.find(wanted, UNREAD, session=session).to_list(len(ids))
         writes = list(_decided(operation, documents, now))
@@ -240,4 +248,5 @@ def _decided(operation: BulkOperation, documents: Sequence[Document], now: datet
                 "%s leaves out job %s: its schedule can no longer be followed: %s", operation.id, job.id, error
             )
             continue
-        yield UpdateOne(unchanged_since(job, change.action), change_update(change, operation.actor))
+        update = [*change_update(change, operation.actor), in_bulk()]
+        yield UpdateOne(unchanged_since(job, change.action), update)

@@ -10,6 +10,7 @@ from jobs.lifecycle import JobStatus
 from storage.client import Database
 from storage.errors import mongodb_errors
 from storage.indexes import INDEXES
+from storage.outbox import oldest_untold
 from storage.registry import WORKER_ALIVE
 
 COUNT_BOUND: Final = 10_000
@@ -38,15 +39,13 @@ async def take_census(database: Database) -> Census:
         build = await database.command("buildInfo")
         now = hello["localTime"]
         lately = now - WORKER_ALIVE
-        untold = await database["jobs"].find_one(
-            {"outbox.0": {"$exists": True}}, {"outbox.at": 1}, sort=[("outbox.0.at", 1)], hint="outbox"
-        )
+        untold = await oldest_untold(database["jobs"])
         return Census(
             version=build["version"],
             now=now,
             workers=await database["workers"].count_documents({"heartbeat_at": {"$gt": lately}}),
             waiting=await database["jobs"].count_documents({"status": JobStatus.QUEUED.value}, limit=COUNT_BOUND),
-            oldest_untold=timedelta(0) if untold is None else max(timedelta(0), now - untold["outbox"][0]["at"]),
+            oldest_untold=timedelta(0) if untold is None else max(timedelta(0), now - untold),
             missing_indexes=await _missing_indexes(database),
         )
 

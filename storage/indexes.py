@@ -60,7 +60,8 @@ def _job_indexes() -> list[IndexModel]:
             {"status": JobStatus.QUEUED.value},
             "backlog",
         ),
-        _partial([("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
+        # What has to be told: first that of single jobs, then that of operations on many.
+        _partial([("in_bulk", UP), ("outbox.0.at", UP)], {"outbox.0": {"$exists": True}}, "outbox"),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pymongo import UpdateOne
@@ -22,7 +23,9 @@ from storage.errors import mongodb_errors
 logger = logging.getLogger("jobgate.outbox")
 
 _ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
-EVENT_FIELDS: Final = dict.fromkeys((*_ORIGIN, "outbox", "recurrence.kind", "idempotency.key", "deleted_at"), 1)
+EVENT_FIELDS: Final = dict.fromkeys(
+    (*_ORIGIN, "outbox", "in_bulk", "recurrence.kind", "idempotency.key", "deleted_at"), 1
+)
 _TOLD: Final = (
     "seq",
     "type",
@@ -42,6 +45,11 @@ _COUNTED: Final = ("number", "status", "scheduled_for", "started_at", "completed
 _DUPLICATE_KEY: Final = 11000
 _OLDEST: Final = 1
 _NEWEST: Final = -1
+WAITING: Final = {"outbox.0": {"$exists": True}}
+"""The jobs that have something to tell: with the index "outbox" as the hint."""
+
+_ALONE: Final = {**WAITING, "in_bulk": None}
+_IN_BULK: Final = {**WAITING, "in_bulk": True}
 
 
 class Deposed(JobgateError):
@@ -65,16 +73,14 @@ class Outbox:
     async def relay(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
         """Move the events of the ``limit`` jobs that have waited longest, and answer them. Raises :class:`Deposed`.
 
-        If these are not all, as many of those that have waited least are moved as well: what happens now does not wait for the
-        backlog to be gone, and the backlog does not wait for what happens now. Each job's events stay in their order, since it
-        is moved with all that it has to tell; the order of different jobs means nothing to anybody.
+        What operations on many jobs have to tell comes behind what single jobs do. If the latter are more than ``limit``, as
+        many of those that have waited least are moved as well, and some of the former: what happens now does not wait for a
+        backlog to be gone, and no backlog waits for what happens now. Each job's events stay in their order, since it is moved
+        with all that it has to tell; the order of different jobs means nothing to anybody.
 
         ``told`` is called as soon as the log has them: readers need not wait until the jobs have forgotten them.
         """
-        jobs = await self._waiting(_OLDEST, limit)
-        if len(jobs) == limit:
-            known = {job["_id"] for job in jobs}
-            jobs += [job for job in await self._waiting(_NEWEST, limit) if job["_id"] not in known]
+        jobs = await self._waiting(limit)
         if not jobs:
             return []
         await self._record_executions(jobs)
@@ -87,11 +93,20 @@ class Outbox:
         await self._bury([job["_id"] for job in jobs if job["deleted_at"]])
         return [event_from_document(event) for event in appended]
 
-    async def _waiting(self, first: int, limit: int) -> list[Document]:
+    async def _waiting(self, limit: int) -> list[Document]:
+        jobs = await self._find(WAITING, _OLDEST, limit)
+        if len(jobs) == limit and not jobs[-1].get("in_bulk"):
+            jobs += await self._find(_ALONE, _NEWEST, limit)
+            jobs += await self._find(_IN_BULK, _OLDEST, limit)
+        return list({job["_id"]: job for job in jobs}.values())
+
+    async def _find(self, wanted: Document, first: int, limit: int) -> list[Document]:
         with mongodb_errors():
-            cursor = self._jobs.find({"outbox.0": {"$exists": True}}, EVENT_FIELDS, hint="outbox")
-            jobs: list[Document] = await cursor.sort([("outbox.0.at", first)]).limit(limit).to_list(limit)
-        return jobs
+            cursor = self._jobs.find(wanted, EVENT_FIELDS, hint="outbox")
+            found: list[Document] = (
+                await cursor.sort([("in_bulk", first), ("outbox.0.at", first)]).limit(limit).to_list(limit)
+            )
+        return found
 
     async def _record_executions(self, jobs: Sequence[Document]) -> None:
         ended = [(job, entry["execution"]) for job in jobs for entry in job["outbox"] if entry["execution"]]
@@ -166,6 +181,15 @@ class Outbox:
         ]
         with mongodb_errors():
             await self._jobs.bulk_write(writes, ordered=False)
+
+
+async def oldest_untold(jobs: Collection) -> datetime | None:
+    """When the oldest event happened that a job has not forgotten; None when all have told everything. By index."""
+    found = [
+        await jobs.find_one(wanted, {"outbox.at": 1}, hint="outbox", sort=[("in_bulk", 1), ("outbox.0.at", 1)])
+        for wanted in (_ALONE, _IN_BULK)
+    ]
+    return min((job["outbox"][0]["at"] for job in found if job is not None), default=None)
 
 
 def _in_order(jobs: Sequence[Document]) -> list[Document]:

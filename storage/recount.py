@@ -38,7 +38,7 @@ from storage.facts import (
 )
 from storage.filters import LIVING
 from storage.leases import Lease
-from storage.outbox import EVENT_FIELDS, event_of
+from storage.outbox import EVENT_FIELDS, WAITING, event_of
 from storage.projection import POSITION, TOLD
 
 _AT_MOST: Final = timedelta(minutes=10)
@@ -165,7 +165,7 @@ class _Reading:
 
     async def _untold(self) -> list[Document]:
         """The events that are not in the log yet."""
-        there: list[Document] = [{"$match": {"outbox.0": {"$exists": True}}}, {"$project": EVENT_FIELDS}]
+        there: list[Document] = [{"$match": WAITING}, {"$project": EVENT_FIELDS}]
         jobs = await self._rows("jobs", there, hint="outbox")
         events = []
         for job in jobs:

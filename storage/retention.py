@@ -22,8 +22,10 @@ from storage.client import Collection, Database
 from storage.documents import Document
 from storage.errors import mongodb_errors
 from storage.filters import LIVING
+from storage.outbox import WAITING, oldest_untold
 from storage.projection import POSITION
 from storage.steering_updates import delete_update
+from storage.updates import in_bulk
 
 logger = logging.getLogger("jobgate.prune")
 
@@ -67,7 +69,7 @@ class Retention:
             return Pruned(0, more=True)
         ids = await self._oldest(self._jobs, wanted)
         # The filter once more, whatever was found: a job that was retried meanwhile is not over, or not for long enough.
-        update = delete_update(RETENTION, why_deleted(status, age))
+        update = [*delete_update(RETENTION, why_deleted(status, age)), in_bulk()]
         count = await self._delete_jobs([UpdateOne({"_id": job_id, **wanted}, update) for job_id in ids])
         return Pruned(count, more=count > 0 and len(ids) == self._batch)
 
@@ -112,7 +114,7 @@ class Retention:
 
     async def _relay_is_behind(self) -> bool:
         with mongodb_errors():
-            waiting = await self._jobs.count_documents(_WAITING, hint="outbox", limit=self._batch)
+            waiting = await self._jobs.count_documents(WAITING, hint="outbox", limit=self._batch)
         return bool(waiting >= self._batch)
 
     async def _waiting_since(self) -> datetime | None:
@@ -121,8 +123,7 @@ class Retention:
         It may be in the log as well, where the relay that goes on will look for it: gone, it would be told a second time.
         """
         with mongodb_errors():
-            job = await self._jobs.find_one(_WAITING, {"outbox.at": 1}, hint="outbox", sort=[("outbox.0.at", 1)])
-        return None if job is None else job["outbox"][0]["at"]
+            return await oldest_untold(self._jobs)
 
     async def _last_unneeded(self) -> int:
         """The number up to which nobody needs the log.
@@ -162,9 +163,6 @@ class Retention:
                 logger.error("a job could not be deleted: %s", failure["errmsg"])
             return int(error.details["nModified"])
         return int(result.modified_count)
-
-
-_WAITING: Final = {"outbox.0": {"$exists": True}}
 
 
 def ended(age: timedelta) -> Document:

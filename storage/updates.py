@@ -50,9 +50,8 @@ def transition(
 
     The first of them tells of the occurrences that are passed over; an expression for these sees the job as it was.
     """
-    stages: Pipeline = [
-        {"$set": {"before": _STANDING, **({} if passed_over is None else _written({_SKIPS: passed_over}))}}
-    ]
+    noted = {} if passed_over is None else _written({_SKIPS: passed_over})
+    stages: Pipeline = [{"$set": {"before": _STANDING, "in_bulk": "$$REMOVE", **noted}}]
     if ended is not None:
         stages.append(_tally(ended))
     stages.append({"$set": {**_written(values), "revision": {"$add": ["$revision", 1]}, "updated_at": "$$NOW"}})
@@ -61,6 +60,15 @@ def transition(
     stages.append({"$set": entries})
     stages.append({"$unset": ["before", "ended", _SKIPS]})
     return stages
+
+
+def in_bulk() -> dict[str, Any]:
+    """A last stage, for a write to one of very many jobs: what it has to tell need not be told before what others have to.
+
+    Unless the job has something to tell from before.
+    """
+    is_all = {"$eq": [{"$first": "$outbox.at"}, "$$NOW"]}
+    return {"$set": {"in_bulk": {"$cond": [is_all, True, "$$REMOVE"]}}}
 
 
 def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str | None) -> dict[str, Any]:

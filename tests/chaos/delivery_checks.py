@@ -47,11 +47,11 @@ def _unfinished(delivery: Document, messages: list[Message]) -> Iterator[str]:
 
 def _out_of_order(evidence: Evidence, sent: Mapping[str, list[Message]]) -> Iterator[str]:
     """A message that comes twice may come late the second time: what counts is when each came first."""
-    chains: defaultdict[str, list[Document]] = defaultdict(list)
+    jobs: defaultdict[tuple[str, str], list[Document]] = defaultdict(list)
     for delivery in evidence.deliveries:
         if sent[delivery["_id"]]:
-            chains[delivery["chain"]].append(delivery)
-    for chain, deliveries in chains.items():
+            jobs[delivery["webhook_id"], delivery["job_id"]].append(delivery)
+    for (_, job), deliveries in jobs.items():
         by_number = sorted(deliveries, key=lambda one: one["number"])
         by_arrival = sorted(deliveries, key=lambda one: sent[one["_id"]][0].at)
-        yield from unless(by_number == by_arrival, f"{chain}: messages came in another order than their events")
+        yield from unless(by_number == by_arrival, f"{job}: messages came in another order than their events")

@@ -15,6 +15,7 @@ from pymongo.write_concern import WriteConcern
 import jobs.decisions as decisions
 import schema.subscription as subscription
 import storage.client as client
+import storage.delivery_plan as delivery_plan
 import storage.job_updates as job_updates
 import storage.signals as signals
 import storage.steering_updates as steering_updates
@@ -146,6 +147,16 @@ def _empty_before_logging() -> None:
     _put(Outbox, "_append", append_emptied)
 
 
+def _deliver_in_any_order() -> None:
+    new = delivery_plan._new  # there is no other way in
+
+    def alone(event: Any, webhook: Any, name: Any, now: Any) -> dict[str, Any]:
+        document = new(event, webhook, name, now)
+        return {**document, "chain": document["_id"]}
+
+    _put(delivery_plan, "_new", alone)
+
+
 PLANTS: Final = {
     "token-dropped": Plant("the token is dropped from the filter of finishes", _drop_token),
     "w-1": Plant("writes are acknowledged by one mongod", _acknowledge_early),
@@ -158,4 +169,5 @@ PLANTS: Final = {
     "heartbeat-on-the-loop": Plant("the heartbeat waits for the event loop", _beat_on_the_loop),
     "shutdown-spends-attempt": Plant("a release on shutdown costs an attempt", _charge_for_shutdowns),
     "emptied-before-logged": Plant("outboxes are emptied before the log has their events", _empty_before_logging),
+    "chain-broken": Plant("a delivery does not wait for those before it", _deliver_in_any_order),
 }

@@ -97,5 +97,6 @@ TEETH: Final = {
         _faults(*["worker told to stop"] * 3), replace(_LONG, work_ms=(6000, 6000)), ("I15",)
     ),
     "emptied-before-logged": Tooth(_faults(*["killed before_feed_insert"] * 2), QUIET, ("I9",)),
+    "chain-broken": Tooth(_nothing, replace(QUIET, recur=0.25), ("I11",)),
 }
 """What the harness has to find."""

@@ -96,6 +96,26 @@ async def cancellations(database: Database) -> list[str]:
     return [one["job_id"] async for one in database["events"].find({"type": EventType.JOB_CANCELLED.value})]
 
 
+async def test_a_primary_that_has_just_been_elected_may_not_see_the_jobs_at_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A majority has them, and it does not know yet that this is so."""
+    await fill(database, 3, product="shop")
+    operation = await begun(database)
+    writer = owner(database, "one")
+    find_one = type(writer._batches).find_one
+    looks: list[str] = []
+
+    def see_nothing_at_first(self: Any, *given: Any, **options: Any) -> Any:
+        looks.append(self.name)
+        wanted = {"_id": "none"} if looks == ["operation_batches"] else given[0]
+        return find_one(self, wanted, *given[1:], **options)
+
+    monkeypatch.setattr(type(writer._batches), "find_one", see_nothing_at_first)
+    assert counts(await writer.advance(operation, NOW)) == ("completed", 3, 3, 0)
+    assert looks == ["operation_batches", "operations", "operation_batches"]
+
+
 async def test_all_that_match_are_changed_and_no_others_with_actor_and_reason(installation: Installation) -> None:
     jobs = [await installation.dispatch(product="shop") for _ in range(3)]
     other = await installation.dispatch(product="bank")

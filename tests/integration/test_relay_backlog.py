@@ -9,15 +9,21 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from gateway.devstack import Servers
+from jobs.bulk import BulkRequest
 from jobs.errors import StoreUnavailable
+from jobs.events import EventType
 from jobs.feed import JobEvent
+from jobs.filters import JobFilter
 from jobs.job import Job
+from jobs.lifecycle import Action
+from resolvers.bulk import begin_bulk
+from resolvers.steering import delete
 from storage.client import Database
 from storage.leases import Lease
-from storage.outbox import Deposed, Outbox
+from storage.outbox import Deposed, Outbox, oldest_untold
 from storage.projection import Projection
 from tests.factories import NOW, SECOND
-from tests.installation import Installation, installed, offer
+from tests.installation import ANN, Installation, installed, offer
 from worker import relay
 
 LIMIT: Final = 5
@@ -88,6 +94,65 @@ async def test_a_backlog_drains_to_the_last_event_each_told_once_and_in_the_orde
     for job in backlog:
         numbers = [event.seq for event in events if event.job_id == job.id]
         assert numbers == ([1, 2, 3] if job in cancelled else [1, 2])
+
+
+async def bulk_backlog(installation: Installation, database: Database) -> list[Job]:
+    """Jobs of which nothing has to be told but that an operation on all of them has cancelled them."""
+    jobs = [await installation.dispatch() for _ in range(BACKLOG)]
+    while await Outbox(database).relay(500):
+        pass
+    await begin_bulk(installation.services, ANN, BulkRequest(Action.CANCEL, JobFilter(product=(jobs[0].product,))))
+    return jobs
+
+
+async def test_single_jobs_do_not_wait_for_an_operation_on_many_nor_it_for_them(
+    installation: Installation, database: Database
+) -> None:
+    """Even for what happened to the same jobs since, and wherever it stands among them: here in the middle."""
+    backlog = await bulk_backlog(installation, database)
+    deleted = backlog[BACKLOG // 2]
+    await delete(installation.services, ANN, deleted.id)
+    fresh = [await installation.dispatch() for _ in range(LIMIT - 3)]
+    events = await Outbox(database).relay(LIMIT)
+    assert told_of(events) == ids([deleted, *fresh, *backlog[:2]])
+    assert [event.type for event in events if event.job_id == deleted.id] == [
+        *(EventType.JOB_CANCELLED, EventType.JOB_DELETED),
+    ]
+    rest = []
+    for number in range(4):
+        crowd = await waiting(installation, database, 3 * LIMIT, timedelta(days=1 + number))
+        told = told_of(await Outbox(database).relay(LIMIT))
+        assert len(told & ids(crowd)) >= LIMIT
+        rest += [job for job in backlog if job.id in told]
+    assert rest == [job for job in backlog if job is not deleted][2 : 2 + 4 * LIMIT]
+
+
+async def test_what_a_job_has_to_tell_from_before_an_operation_on_many_does_not_wait_for_that(
+    installation: Installation, database: Database
+) -> None:
+    await bulk_backlog(installation, database)
+    fresh = await installation.dispatch(product="other")
+    await begin_bulk(installation.services, ANN, BulkRequest(Action.CANCEL, JobFilter(product=("other",))))
+    assert fresh.id in told_of(await Outbox(database).relay(1))
+
+
+async def test_the_oldest_that_waits_is_found_among_both(installation: Installation, database: Database) -> None:
+    assert await oldest_untold(database["jobs"]) is None
+    await bulk_backlog(installation, database)
+    cancelled_at = (await database["jobs"].find_one({}))["cancelled"]["at"]
+    await waiting(installation, database, 1, timedelta(days=1000))
+    assert await oldest_untold(database["jobs"]) == cancelled_at
+    await waiting(installation, database, 1, timedelta())
+    assert await oldest_untold(database["jobs"]) == NOW
+
+
+async def test_events_of_a_job_keep_their_order_where_the_clock_of_the_database_went_backwards(
+    installation: Installation, database: Database
+) -> None:
+    """Such as after a failover to a member whose clock is behind."""
+    job = await installation.dispatch()
+    await database["jobs"].update_one({"_id": job.id}, {"$set": {"outbox.1.at": NOW - timedelta(days=1)}})
+    assert [event.seq for event in await Outbox(database).relay(LIMIT)] == [1, 2]
 
 
 async def test_a_job_at_both_ends_is_told_of_once(installation: Installation, database: Database) -> None:

@@ -37,8 +37,8 @@ def test_each_kind_of_fault_comes_once_before_any_comes_again() -> None:
 
 def test_each_planted_bug_is_provoked() -> None:
     assert set(TEETH) == set(PLANTS)
-    assert len(PLANTS) == 11
-    assert "plants eleven bugs" in README.read_text()
+    assert len(PLANTS) == 12
+    assert "plants twelve bugs" in README.read_text()
 
 
 @pytest.mark.parametrize("bug", PLANTS)

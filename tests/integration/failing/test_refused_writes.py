@@ -143,3 +143,18 @@ def test_no_input_that_is_accepted_makes_a_job_too_large_for_the_driver_to_send(
     for value in densest:
         check_json(value)
     assert max(len(bson.encode({"input": value})) for value in densest) < LARGEST / 8
+
+
+@pytest.mark.parametrize("code", [239, 246])
+async def test_a_server_that_has_just_come_back_has_no_snapshot_to_look_for_jobs_in(
+    installation: Installation, failing_mongod: FailingMongod, database: Database, code: int
+) -> None:
+    """SnapshotTooOld, SnapshotUnavailable: nothing has begun, and it is worth to ask again."""
+    await installation.dispatch(product="shop")
+    with (
+        failing_mongod.failing("find", on=f"{database.name}.jobs", times=1, errorCode=code),
+        pytest.raises(NotWritten),
+    ):
+        await begin_bulk(installation.services, ANN, CANCEL)
+    assert await database["operations"].count_documents({}) == 0
+    assert counts(await begin_bulk(installation.services, ANN, CANCEL))[1] == 1
