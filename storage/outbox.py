@@ -6,6 +6,7 @@ before the job forgets about it, and both are recognised when they are moved a s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -63,6 +64,9 @@ class Outbox:
         self._jobs: Collection = database["jobs"]
         self._events: Collection = database["events"]
         self._executions: Collection = database["executions"]
+        self._forgetting: asyncio.Task[None] | None = None
+        self._told: Mapping[str, int] = {}
+        """Of the jobs that are just having their events forgotten, the number of the last one that the log has."""
         self._head: int | None = None
         """The number that this relay has given last; None before that, and where it is not known whether it was given."""
 
@@ -71,6 +75,21 @@ class Outbox:
         self._head = None
 
     async def relay(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
+        """As :meth:`advance`, and complete: the jobs have forgotten what the log has."""
+        events = await self.advance(limit, told)
+        await self.settle()
+        return events
+
+    async def settle(self) -> None:
+        """Wait until the jobs have forgotten what the log has. Raises ``StoreUnavailable``: then they are told of once more."""
+        forgetting, self._forgetting = self._forgetting, None
+        if forgetting is not None:
+            try:
+                await forgetting
+            finally:
+                self._told = {}
+
+    async def advance(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
         """Move the events of the ``limit`` jobs that have waited longest, and answer them. Raises :class:`Deposed`.
 
         What operations on many jobs have to tell comes behind what single jobs do. If the latter are more than ``limit``, as
@@ -78,10 +97,18 @@ class Outbox:
         backlog to be gone, and no backlog waits for what happens now. Each job's events stay in their order, since it is moved
         with all that it has to tell; the order of different jobs means nothing to anybody.
 
-        ``told`` is called as soon as the log has them: readers need not wait until the jobs have forgotten them.
+        ``told`` is called as soon as the log has them: neither readers nor the next events need wait until the jobs have
+        forgotten these. That goes on beside the next call, which raises what came of it.
         """
-        jobs = await self._waiting(limit)
+        found = await self._waiting(limit)
+        jobs = self._untold(found)
         if not jobs:
+            if len(found) >= limit:
+                # Behind those that are forgetting there may be others.
+                await self.settle()
+                return await self.advance(limit, told)
+            if self._forgetting is not None and self._forgetting.done():
+                await self.settle()
             return []
         await self._record_executions(jobs)
         events = _in_order(jobs)
@@ -89,9 +116,22 @@ class Outbox:
         told()
         if len(appended) < len(events):
             await self._forget_executions_of_gone(jobs)
+        await self.settle()
+        self._told = {job["_id"]: job["outbox"][-1]["seq"] for job in jobs}
+        self._forgetting = asyncio.create_task(self._forget(jobs), name="outboxes")
+        return [event_from_document(event) for event in appended]
+
+    def _untold(self, jobs: Sequence[Document]) -> list[Document]:
+        """The jobs with those of their events that were not moved a moment ago; without those that have no others."""
+        left = [
+            {**job, "outbox": [entry for entry in job["outbox"] if entry["seq"] > self._told.get(job["_id"], 0)]}
+            for job in jobs
+        ]
+        return [job for job in left if job["outbox"]]
+
+    async def _forget(self, jobs: Sequence[Document]) -> None:
         await self._empty([job for job in jobs if not job["deleted_at"]])
         await self._bury([job["_id"] for job in jobs if job["deleted_at"]])
-        return [event_from_document(event) for event in appended]
 
     async def _waiting(self, limit: int) -> list[Document]:
         jobs = await self._find(WAITING, _OLDEST, limit)

@@ -5,6 +5,7 @@ Leased to one process; fenced by the log's own numbers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,7 @@ _COUNT_EVERY: Final = 0.2
 _QUIET: Final = 0.05
 """Otherwise events are counted after so many seconds without news: what a job does next often comes sooner, and would wait."""
 
+_AFTER_OUTAGE: Final = 0.5
 _AFTER_DEFECT: Final = 5.0
 
 _FAILURES: Final = (EventType.JOB_RETRYING, EventType.JOB_FAILED)
@@ -57,6 +59,7 @@ class Relay:
         self._wanted = wanted
         self._renew_at = 0.0
         self._leads = False
+        self._counting: asyncio.Task[None] | None = None
         self._uncounted = True
         """Whether the log may hold events that the statistics do not: at first, those that another relay left."""
         self._count_at = 0.0
@@ -70,47 +73,62 @@ class Relay:
         if not self._leads:
             return _PAUSE
         try:
-            events = await self._outbox.relay(_BATCH, self._told)
+            events = await self._outbox.advance(_BATCH, self._told)
         except Deposed:
             logger.info("another relay has taken over")
             self._leads = False
             return _PAUSE
         for event in events:
             _log(event)
-        wait = self._quiet_from - time.monotonic()
-        if self._uncounted and not events and wait > 0:
-            return wait
-        counted = await self._count(urgent=not events)
-        return 0.0 if events or (counted and self._uncounted) else _PAUSE
+        return self._count_beside(now=time.monotonic(), quiet=not events)
 
     async def stop(self) -> None:
-        """Let another process take over at once."""
-        if self._leads:
-            self._leads = False
-            await self._lease.release()
+        """End what is under way, and let another process take over at once."""
+        leads, self._leads = self._leads, False
+        if self._counting is not None:
+            await self._counting
+        try:
+            await self._outbox.settle()
+        finally:
+            if leads:
+                await self._lease.release()
 
     def _told(self) -> None:
         self._uncounted = True
         self._quiet_from = time.monotonic() + _QUIET
         self._signals.wake(Topic.FEED)
 
-    async def _count(self, *, urgent: bool) -> bool:
-        """Fold what is not counted yet, if it is time to; False when that failed, of late or just now."""
-        now = time.monotonic()
-        if now < self._broken_until:
-            return False
-        if self._uncounted and (urgent or now >= self._count_at):
+    def _count_beside(self, *, now: float, quiet: bool) -> float:
+        """Have what is not counted yet be counted, if it is time to; answer the seconds until the next look.
+
+        Beside the relaying: what is to be told next does not wait for it.
+        """
+        counts = self._counting is not None and not self._counting.done()
+        due = self._quiet_from if quiet else self._count_at
+        if self._uncounted and not counts and now >= max(due, self._broken_until):
             self._count_at = now + _COUNT_EVERY
-            try:
-                self._uncounted = await self._projection.fold()
-            except StoreUnavailable:
-                raise
-            except Exception:
-                # A defect of the statistics must not hold up the log, which subscribers wait for.
-                logger.exception("counting failed")
-                self._broken_until = now + _AFTER_DEFECT
-                return False
-        return True
+            self._uncounted = False
+            self._counting = asyncio.create_task(self._count(), name="statistics")
+            counts = True
+        if not quiet:
+            return 0.0
+        return _QUIET if counts else _PAUSE if not self._uncounted else min(max(due, self._broken_until) - now, _PAUSE)
+
+    async def _count(self) -> None:
+        try:
+            while await self._projection.fold():
+                pass
+        except StoreUnavailable as error:
+            logger.warning("counting: %s", error)
+            self._count_again_after(_AFTER_OUTAGE)
+        except Exception:
+            # A defect of the statistics must not hold up the log, which subscribers wait for.
+            logger.exception("counting failed")
+            self._count_again_after(_AFTER_DEFECT)
+
+    def _count_again_after(self, seconds: float) -> None:
+        self._uncounted = True
+        self._broken_until = time.monotonic() + seconds
 
     async def _renew(self) -> None:
         renew_at = time.monotonic() + _RENEW_EVERY

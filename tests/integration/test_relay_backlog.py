@@ -3,14 +3,12 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from pymongo.errors import AutoReconnect
 
 from gateway.devstack import Servers
 from jobs.bulk import BulkRequest
-from jobs.errors import StoreUnavailable
 from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.filters import JobFilter
@@ -19,12 +17,9 @@ from jobs.lifecycle import Action
 from resolvers.bulk import begin_bulk
 from resolvers.steering import delete
 from storage.client import Database
-from storage.leases import Lease
-from storage.outbox import Deposed, Outbox, oldest_untold
-from storage.projection import Projection
+from storage.outbox import Outbox, oldest_untold
 from tests.factories import NOW, SECOND
 from tests.installation import ANN, Installation, installed, offer
-from worker import relay
 
 LIMIT: Final = 5
 BACKLOG: Final = 8 * LIMIT
@@ -159,103 +154,3 @@ async def test_a_job_at_both_ends_is_told_of_once(installation: Installation, da
     jobs = await waiting(installation, database, LIMIT + 2, timedelta())
     events = await Outbox(database).relay(LIMIT)
     assert sorted((event.job_id, event.seq) for event in events) == [(job.id, seq) for job in jobs for seq in (1, 2)]
-
-
-async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
-    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They wait for one write less, and hear of it even if that write fails."""
-    await installation.dispatch()
-    told: list[int] = []
-
-    async def fail(*_: object) -> None:
-        told.append(-1)
-        raise StoreUnavailable("MongoDB", "gone")
-
-    monkeypatch.setattr(Outbox, "_empty", fail)
-    with pytest.raises(StoreUnavailable):
-        await Outbox(database).relay(LIMIT, lambda: told.append(1))
-    assert told == [1, -1]
-    assert len(await installation.services.events.read(0, 10)) == 2
-
-
-async def test_a_relay_that_another_has_stood_in_for_goes_on_behind_it(
-    installation: Installation, database: Database
-) -> None:
-    """It remembers the number that it gave last: where that was not the last one, it is told, and looks."""
-    first, second = Outbox(database), Outbox(database)
-    for outbox in (first, first, second):
-        await installation.dispatch()
-        await outbox.relay(LIMIT)
-    await installation.dispatch()
-    with pytest.raises(Deposed):
-        await first.relay(LIMIT)
-    assert [event.number for event in await first.relay(LIMIT)] == [7, 8]
-    await installation.dispatch()
-    with pytest.raises(Deposed):
-        await second.relay(LIMIT)
-    assert [event.number for event in await installation.services.events.read(0, 20)] == list(range(1, 9))
-
-
-async def test_a_relay_that_takes_over_again_looks_before_it_goes_on(
-    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signals = installation.services.signals
-    first, second = (
-        relay.Relay(
-            Outbox(database), Projection(database), Lease(database, "relay", name, relay.LEASE), signals, always
-        )
-        for name in ("first", "second")
-    )
-    for number, one in enumerate((first, second, first), start=1):
-        await installation.dispatch()
-        monkeypatch.setattr(one, "_renew_at", 0.0)
-        assert await one.run_once() == 0
-        await one.stop()
-        assert await installation.services.events.head() == 2 * number
-
-
-async def test_a_relay_that_does_not_know_whether_its_numbers_were_given_looks(
-    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outbox = Outbox(database)
-    await installation.dispatch()
-    await outbox.relay(LIMIT)
-    insert_many = type(outbox._events).insert_many
-
-    async def insert_unanswered(self: Any, *given: Any, **options: Any) -> None:
-        await insert_many(self, *given, **options)
-        raise AutoReconnect("the answer was lost")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(outbox._events), "insert_many", insert_unanswered)
-        await installation.dispatch()
-        with pytest.raises(StoreUnavailable):
-            await outbox.relay(LIMIT)
-    await installation.dispatch()
-    assert [event.number for event in await outbox.relay(LIMIT)] == [5, 6]
-
-
-async def test_nothing_is_counted_while_more_may_come(
-    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a job does next would wait until it is counted what it has done."""
-    monkeypatch.setattr(relay, "_QUIET", 60.0)
-    monkeypatch.setattr(relay, "_COUNT_EVERY", 60.0)
-    lease = Lease(database, "relay", "me", relay.LEASE)
-    one = relay.Relay(Outbox(database), Projection(database), lease, installation.services.signals, always)
-    # What others may have left is counted at once; from then on nothing is, for these times.
-    assert await one.run_once() == 1
-    await installation.dispatch()
-    assert await one.run_once() == 0
-    assert 0 < await one.run_once() <= 60
-    assert await database["projections"].count_documents({}) == 0
-    monkeypatch.setattr(one, "_quiet_from", 0.0)
-    while await one.run_once() == 0:
-        pass
-    assert await database["projections"].find_one() == {"_id": "statistics", "position": 2, "until": None}
-    await one.stop()
-
-
-async def always() -> bool:
-    return True

@@ -1,0 +1,178 @@
+"""The relay: what it does beside telling, beside other relays, and where it does not know what it has done."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from gateway.devstack import Servers
+from jobs.errors import StoreUnavailable
+from storage.client import Database
+from storage.leases import Lease
+from storage.outbox import WAITING, Deposed, Outbox
+from storage.projection import Projection
+from tests.installation import Installation, installed, offer
+from worker import relay
+
+LIMIT: Final = 5
+
+
+@pytest.fixture
+async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
+    await offer(database, "demo.echo")
+    async with installed(database, servers.mongodb_url, redis_url) as installation:
+        yield installation
+
+
+async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for one write less, and hear of it even if that write fails."""
+    await installation.dispatch()
+    told: list[int] = []
+
+    async def fail(*_: object) -> None:
+        told.append(-1)
+        raise StoreUnavailable("MongoDB", "gone")
+
+    monkeypatch.setattr(Outbox, "_empty", fail)
+    outbox = Outbox(database)
+    with pytest.raises(StoreUnavailable):
+        await outbox.relay(LIMIT, lambda: told.append(1))
+    assert told == [1, -1]
+    assert len(await installation.services.events.read(0, 10)) == 2
+
+
+async def test_what_happens_next_is_told_while_the_jobs_are_forgetting_what_was_told(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the very same jobs, and of others behind as many as are looked at."""
+    forget, may_forget = Outbox._forget, asyncio.Event()
+
+    async def forget_late(self: Outbox, jobs: Any) -> None:
+        await may_forget.wait()
+        await forget(self, jobs)
+
+    monkeypatch.setattr(Outbox, "_forget", forget_late)
+    outbox = Outbox(database)
+    jobs = [await installation.dispatch() for _ in range(2)]
+    assert len(await outbox.advance(LIMIT)) == 4
+    assert await outbox.advance(LIMIT) == []
+    await installation.cancel(jobs[0])
+    logged = asyncio.Event()
+    going_on = asyncio.create_task(outbox.advance(LIMIT, logged.set))
+    await logged.wait()
+    assert await installation.services.events.head() == 5
+    may_forget.set()
+    assert [(event.job_id, event.seq) for event in await going_on] == [(jobs[0].id, 3)]
+    others = [await installation.dispatch() for _ in range(LIMIT)]
+    assert len(await outbox.advance(LIMIT)) == 2 * LIMIT
+    assert await outbox.advance(LIMIT) == []
+    await outbox.settle()
+    events = await installation.services.events.read(0, 100)
+    assert {event.job_id for event in events} == {job.id for job in [*jobs, *others]}
+    assert await database["jobs"].count_documents(WAITING) == 0
+
+
+async def test_what_could_not_be_forgotten_is_not_told_twice(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreUnavailable("MongoDB", "gone")
+
+    outbox = Outbox(database)
+    await installation.dispatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "_empty", fail)
+        assert len(await outbox.advance(LIMIT)) == 2
+        with pytest.raises(StoreUnavailable):
+            await outbox.settle()
+    job = await installation.dispatch()
+    assert {event.job_id for event in await outbox.relay(LIMIT)} == {job.id}
+    assert await outbox.relay(LIMIT) == []
+    assert await installation.services.events.head() == 4
+
+
+async def test_a_relay_that_another_has_stood_in_for_goes_on_behind_it(
+    installation: Installation, database: Database
+) -> None:
+    """It remembers the number that it gave last: where that was not the last one, it is told, and looks."""
+    first, second = Outbox(database), Outbox(database)
+    for outbox in (first, first, second):
+        await installation.dispatch()
+        await outbox.relay(LIMIT)
+    await installation.dispatch()
+    with pytest.raises(Deposed):
+        await first.relay(LIMIT)
+    assert [event.number for event in await first.relay(LIMIT)] == [7, 8]
+    await installation.dispatch()
+    with pytest.raises(Deposed):
+        await second.relay(LIMIT)
+    assert [event.number for event in await installation.services.events.read(0, 20)] == list(range(1, 9))
+
+
+async def test_a_relay_that_takes_over_again_looks_before_it_goes_on(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = installation.services.signals
+    first, second = (
+        relay.Relay(
+            Outbox(database), Projection(database), Lease(database, "relay", name, relay.LEASE), signals, always
+        )
+        for name in ("first", "second")
+    )
+    for number, one in enumerate((first, second, first), start=1):
+        await installation.dispatch()
+        monkeypatch.setattr(one, "_renew_at", 0.0)
+        assert await one.run_once() == 0
+        await one.stop()
+        assert await installation.services.events.head() == 2 * number
+
+
+async def test_a_relay_that_does_not_know_whether_its_numbers_were_given_looks(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(database)
+    await installation.dispatch()
+    await outbox.relay(LIMIT)
+    insert_many = type(outbox._events).insert_many
+
+    async def insert_unanswered(self: Any, *given: Any, **options: Any) -> None:
+        await insert_many(self, *given, **options)
+        raise AutoReconnect("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(outbox._events), "insert_many", insert_unanswered)
+        await installation.dispatch()
+        with pytest.raises(StoreUnavailable):
+            await outbox.relay(LIMIT)
+    await installation.dispatch()
+    assert [event.number for event in await outbox.relay(LIMIT)] == [5, 6]
+
+
+async def test_nothing_is_counted_while_more_may_come(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a job does next would wait until it is counted what it has done."""
+    monkeypatch.setattr(relay, "_QUIET", 60.0)
+    monkeypatch.setattr(relay, "_COUNT_EVERY", 60.0)
+    lease = Lease(database, "relay", "me", relay.LEASE)
+    one = relay.Relay(Outbox(database), Projection(database), lease, installation.services.signals, always)
+    # What others may have left is counted at once; from then on nothing is, for these times.
+    await one.run_once()
+    assert one._counting is not None
+    await one._counting
+    await installation.dispatch()
+    assert await one.run_once() == 0
+    assert await one.run_once() == 1
+    assert await database["projections"].count_documents({}) == 0
+    monkeypatch.setattr(one, "_quiet_from", 0.0)
+    await one.run_once()
+    await one.stop()
+    assert await database["projections"].find_one() == {"_id": "statistics", "position": 2, "until": None}
+
+
+async def always() -> bool:
+    return True
