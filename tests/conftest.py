@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from pymongo import MongoClient
 from gateway.devstack import Devstack, Servers
 from storage.client import Database, Driver, close_client, open_client, open_database
 from storage.indexes import create_indexes
+from tests.databases import Databases, new_name
 from tests.failing import FailingMongod
 
 # A first example pays for imports and caches; a slow machine is no reason to fail.
@@ -25,6 +25,9 @@ hypothesis.settings.load_profile("jobgate")
 
 # What every Redis has. Number 0 is left alone, to show up what forgets to use the number it was given.
 REDIS_DATABASES: Final = itertools.cycle(range(1, 16))
+
+_OTHER_SERVERS: Final = {"own_servers", "failing_mongod"}
+"""Fixtures with servers of their own, where nobody cleans."""
 
 Outcome = TypeVar("Outcome")
 StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
@@ -60,12 +63,22 @@ def mongodb(servers: Servers) -> Iterator[MongoClient[dict[str, Any]]]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def databases(mongodb: MongoClient[dict[str, Any]]) -> Iterator[Databases]:
+    databases = Databases(mongodb)
+    yield databases
+    databases.drop_all()
+
+
 @pytest.fixture
-def database_name(mongodb: MongoClient[dict[str, Any]]) -> Iterator[str]:
-    """The name of a database that no other test uses; it is dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
+def database_name(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """The name of a database that no other test uses meanwhile."""
+    if _OTHER_SERVERS & set(request.fixturenames):
+        yield new_name()
+        return
+    name = databases.take()
     yield name
-    mongodb.drop_database(name)
+    databases.give_back(name)
 
 
 @pytest.fixture
