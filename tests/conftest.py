@@ -34,6 +34,7 @@ StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--jobs", type=int, default=20_000, help="how many there are to read page by page")
     parser.addoption("--events", type=int, default=1_000, help="how many are made while connections are cut")
     parser.addoption("--deliveries", type=int, default=240, help="how many are made to a hostile receiver")
 

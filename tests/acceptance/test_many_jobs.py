@@ -1,4 +1,4 @@
-"""A list of a hundred thousand jobs, read page by page to its end while it grows."""
+"""A list of very many jobs, read page by page to its end while it grows: ``--jobs 100000`` for a hundred thousand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tests.factories import NOW, make_job
 from tests.installation import offer
 from tests.programs import running
 
-JOBS: Final = 100_000
 PAGE: Final = 200
 CHUNK: Final = 5_000
 TICK: Final = timedelta(milliseconds=1)
@@ -30,11 +29,11 @@ query Page($order: JobOrder, $first: Int, $after: String) {
 }"""
 
 
-async def store(database: Database) -> None:
-    """All the jobs. Eight of them share each instant, so that the order hangs on their ids as well."""
+async def store(database: Database, count: int) -> None:
+    """So many jobs. Eight of them share each instant, so that the order hangs on their ids as well."""
     template = job_to_document(make_job()) | {"outbox": [], "event_seq": 2}
-    for start in range(0, JOBS, CHUNK):
-        numbers = range(start, start + CHUNK)
+    for start in range(0, count, CHUNK):
+        numbers = range(start, min(start + CHUNK, count))
         at = {number: NOW + (number // 8) * TICK for number in numbers}
         await database["jobs"].insert_many(
             [
@@ -77,11 +76,12 @@ async def read_all(http: httpx.AsyncClient, url: str, order: dict[str, str]) -> 
 
 @pytest.mark.timeout(240)
 async def test_no_job_is_missed_or_seen_twice(
-    servers: Servers, database: Database, database_name: str, redis_url: str
+    request: pytest.FixtureRequest, servers: Servers, database: Database, database_name: str, redis_url: str
 ) -> None:
-    await store(database)
+    count = request.config.getoption("--jobs")
+    await store(database, count)
     await offer(database, "demo.echo")
-    there = {f"job_{number:06}" for number in range(JOBS)}
+    there = {f"job_{number:06}" for number in range(count)}
     own_redis = Servers(servers.mongodb_url, redis_url)
     async with running(own_redis, database_name, workers=0) as system, httpx.AsyncClient(timeout=30) as http:
         for field, direction in (("CREATED_AT", "DESC"), ("CREATED_AT", "ASC"), ("PRIORITY", "DESC")):
