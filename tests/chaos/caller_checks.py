@@ -82,7 +82,8 @@ def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
             f"({done.outcome} {done.code})",
         )
     if done.answer and done.outcome is not Outcome.OK:
-        yield from unless(done.code in _HONEST, f"a {done.kind} was answered {done.code}: {done.answer}")
+        defect = evidence.defects.get(str(done.answer["extensions"].get("correlationId")), "")
+        yield from unless(done.code in _HONEST, f"a {done.kind} was answered {done.code}: {done.answer} {defect}")
     if done.code == "UNAVAILABLE":
         again = done.answer["extensions"].get("retryAfter", 0)
         yield from unless(again > 0, f"a {done.kind} was refused without a time to ask again: {done.answer}")

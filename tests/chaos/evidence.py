@@ -22,6 +22,7 @@ from tests.chaos.subscribers import Subscriber
 Document = dict[str, Any]
 
 STALE_FINISH = "its result came too late and was discarded"
+_LONGEST = 300
 _TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -48,6 +49,8 @@ class Evidence:
     settled: float | None
     """When every job was over, and every event in the log; None when that took too long."""
     stale_finishes: int
+    defects: Mapping[str, str] = field(default_factory=dict)
+    """What gateways have logged of what they answered with INTERNAL, by correlation id: the end of the traceback."""
     leftovers: Sequence[str] = field(default_factory=list)
     """What was not over in time."""
 
@@ -114,6 +117,17 @@ def read_store(url: str, database: str) -> dict[str, Any]:
 def count_stale_finishes(folder: Path) -> int:
     """How often a worker was told that it is too late, by what workers say themselves."""
     return sum(log.read_text(errors="replace").count(STALE_FINISH) for log in folder.glob("worker-*.log"))
+
+
+def read_defects(folder: Path) -> dict[str, str]:
+    """As :attr:`Evidence.defects`."""
+    found: dict[str, str] = {}
+    for log in folder.glob("gateway-*.log"):
+        for defect in log.read_text(errors="replace").split("unexpected error ")[1:]:
+            name, *lines = defect.splitlines()
+            raised = (line for line in lines[1:] if line and not line.startswith(" "))
+            found[name] = next(raised, "nothing")[:_LONGEST]
+    return found
 
 
 def _grouped(documents: Sequence[Document]) -> Mapping[str, list[Document]]:

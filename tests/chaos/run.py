@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 
 from tests.chaos.caller import Caller
 from tests.chaos.cluster import Cluster
-from tests.chaos.evidence import Evidence, count_stale_finishes, read_store
+from tests.chaos.evidence import Evidence, count_stale_finishes, read_defects, read_store
 from tests.chaos.fleet import Fleet, Frozen, Place, fleet
 from tests.chaos.history import History, Outcome
 from tests.chaos.ledger import now, read_ledger
@@ -107,6 +107,7 @@ async def carry_out(cluster: Cluster, folder: Path, experiment: Experiment) -> E
             healed=healed,
             settled=settled,
             stale_finishes=count_stale_finishes(place.folder),
+            defects=read_defects(place.folder),
             leftovers=leftovers,
             **store,
         )
