@@ -105,12 +105,13 @@ class LiveGateway:
     @property
     def unsent(self) -> list[int]:
         """For each WebSocket that is open here, the bytes that wait in this process for the client to take them."""
+        return [connection.transport.get_write_buffer_size() for connection in self.websockets]
+
+    @property
+    def websockets(self) -> list[WebSocketsSansIOProtocol]:
+        """The WebSockets that are open here, as the server sees them."""
         connections = self._server.server_state.connections
-        return [
-            connection.transport.get_write_buffer_size()
-            for connection in connections
-            if isinstance(connection, WebSocketsSansIOProtocol)
-        ]
+        return [connection for connection in connections if isinstance(connection, WebSocketsSansIOProtocol)]
 
     async def ask(self, document: str, **variables: object) -> Answer:
         """The answer to an operation, errors and all; it always comes as JSON and with status 200."""
