@@ -128,6 +128,9 @@ async def breaker(gateway: LiveGateway, database: Database, sent: str) -> AsyncI
     """A client that does not read either, and has sent something to which the gateway cannot tell its answer."""
     async with idler(gateway) as client:
         await gateway.until_subscribers(1)
+        # Else the system would take all that waits at once, and end the connection before anybody could go on.
+        [websocket] = gateway.websockets
+        websocket.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         await flood(gateway, database)
         await gateway.until(lambda: senders(gateway) == [1])
         await client.connection.send(sent)
