@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from jobs.times import to_milliseconds
 from storage.client import Collection, Database, aggregate
-from storage.documents import now_of
+from storage.documents import Document, now_of
 from storage.errors import mongodb_errors
 
 
@@ -44,7 +44,7 @@ class Lease:
         One that was given back has not lapsed.
         """
         is_old = {"$lt": [{"$add": ["$until", self._length_ms]}, "$$NOW"]}
-        stages = [{"$match": {"_id": self._name, "$expr": is_old}}, {"$project": {"now": "$$NOW"}}]
+        stages: list[Document] = [{"$match": {"_id": self._name, "$expr": is_old}}, {"$project": {"now": "$$NOW"}}]
         with mongodb_errors():
             found = await (await aggregate(self._leases, stages)).to_list(1)
         return now_of(found[0]) if found else None
