@@ -20,7 +20,7 @@ from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
 from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen
 from gateway.graphql_http import INIT_WITHIN
-from gateway.graphql_sse import HEARTBEAT
+from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS
 from gateway.settings import Settings
 from gateway.wiring import Gateway, open_gateway
 from gateway.worker_process import worker_config
@@ -225,6 +225,7 @@ async def serving(
     heartbeat: timedelta = HEARTBEAT,
     ping: timedelta = PING,
     unanswered: timedelta = UNANSWERED,
+    max_connections: int = MAX_CONNECTIONS,
     **changes: Any,
 ) -> AsyncIterator[LiveGateway]:
     """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
@@ -249,6 +250,7 @@ async def serving(
                 init_within=init_within,
                 heartbeat=heartbeat,
                 max_in_flight=settings.max_in_flight,
+                max_connections=max_connections,
             )
             started = asyncio.Event()
             server = Server(app, started.set, ping)
