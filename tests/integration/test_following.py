@@ -1,7 +1,7 @@
 """Following the event log: replay, then live, without a gap or a repetition."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -11,10 +11,9 @@ from gateway.devstack import Servers
 from jobs.errors import BadCursor, CursorExpired, InvalidInput
 from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
-from jobs.filter_index import FilterIndex
 from jobs.filters import EventFilter, JobFilter
 from resolvers.following import job_events
-from resolvers.hub import EventHub, Subscriber
+from resolvers.hub import EventHub
 from resolvers.log import events_of_jobs, list_events
 from storage.client import Database
 from storage.events import EventLog
@@ -22,7 +21,7 @@ from storage.outbox import Deposed, Outbox
 from storage.redis import close_redis, open_redis
 from storage.signals import Topic
 from storage.wakeups import Wakeups
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation, installed, offer, relayed
 
 ALL = EventFilter()
 
@@ -32,17 +31,6 @@ async def installation(database: Database, servers: Servers, redis_url: str) -> 
     await offer(database, "demo.echo")
     async with installed(database, servers.mongodb_url, redis_url) as installation:
         yield installation
-
-
-async def relayed(installation: Installation, database: Database, jobs: int) -> list[JobEvent]:
-    """Dispatch so many jobs and wait until all their events have been handed out."""
-    before = len(installation.told)
-    for _ in range(jobs):
-        await installation.dispatch()
-    await Outbox(database).relay(jobs)
-    installation.services.signals.wake(Topic.FEED)
-    await installation.until_told(lambda: len(installation.told) == before + 2 * jobs)
-    return installation.told[before:]
 
 
 async def taken(
@@ -211,46 +199,6 @@ async def test_a_gateway_that_is_level_goes_on_over_pruned_events(
         second = await relayed(installation, database, 1)
         async with asyncio.timeout(10):
             assert [await subscriber.next() for _ in range(6)] == first + second
-
-
-class AskedNoneInVain(FilterIndex[Subscriber]):
-    """Subscribers of whom only those are asked that may want an event."""
-
-    def __iter__(self) -> Iterator[Subscriber]:
-        raise AssertionError("everybody was asked")
-
-
-async def test_as_long_as_nothing_is_missing_only_those_who_want_an_event_are_asked(
-    installation: Installation, database: Database, redis_url: str
-) -> None:
-    """With thousands of subscribers, each batch of events would cost a walk through all of them."""
-    events = await relayed(installation, database, 2)
-    redis = await open_redis(redis_url, database.name)
-    hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
-    hub._subscribers = AskedNoneInVain()
-    async with hub.subscribe(ALL, 0) as subscriber:
-        await hub._hand_out()
-        assert [await subscriber.next() for _ in events] == events
-    await close_redis(redis)
-
-
-async def test_a_gateway_that_lags_behind_the_one_before_tells_exactly_what_is_left(
-    installation: Installation, database: Database, redis_url: str
-) -> None:
-    events = await relayed(installation, database, 3)
-    redis = await open_redis(redis_url, database.name)
-    hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
-    hub.position = 2
-    elsewhere = replace(installation.services, hub=hub)
-    async with asyncio.timeout(10), aclosing(job_events(elsewhere, ANN, ALL, events[3].cursor)) as following:
-        first = asyncio.ensure_future(anext(following))
-        while not (hub._subscribers or first.done()):
-            await installation.services.events.head()
-        await hub._hand_out()
-        assert [await first, await anext(following)] == events[4:]
-        [subscriber] = hub._subscribers
-        assert not subscriber._buffer
-    await close_redis(redis)
 
 
 @pytest.mark.parametrize("after", ["", "nonsense", feed_cursor(10**6)])
