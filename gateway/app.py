@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql_http import INIT_WITHIN, GraphQLEndpoint
-from gateway.graphql_sse import HEARTBEAT, Streams
+from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS, Streams
 from gateway.wiring import Gateway
 from schema.admission import MAX_IN_FLIGHT
 from schema.build import build_schema
@@ -34,6 +34,7 @@ def build_app(
     init_within: timedelta = INIT_WITHIN,
     heartbeat: timedelta = HEARTBEAT,
     max_in_flight: int = MAX_IN_FLIGHT,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> Starlette:
     """The application on a gateway that it opens when it starts, and closes when it stops.
 
@@ -45,7 +46,7 @@ def build_app(
         async with opening as gateway:
             yield {"gateway": gateway}
 
-    streams = Streams()
+    streams = Streams(max_connections)
     schema = build_schema(max_in_flight)
     endpoint = GraphQLEndpoint(schema, streams, graphiql=graphiql, init_within=init_within, heartbeat=heartbeat)
     app = Starlette(

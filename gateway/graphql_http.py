@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -12,6 +13,7 @@ from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAd
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.status import WS_1013_TRY_AGAIN_LATER
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -27,7 +29,7 @@ from gateway.wiring import Gateway
 from resolvers.services import Principal
 from schema.build import Schema
 from schema.context import Context
-from schema.faults import BAD_REQUEST
+from schema.faults import BAD_REQUEST, UNAVAILABLE
 
 INIT_WITHIN: Final = timedelta(seconds=10)
 """How long a new WebSocket may take to say ``connection_init``."""
@@ -35,6 +37,7 @@ INIT_WITHIN: Final = timedelta(seconds=10)
 MAX_REQUEST: Final = 1024 * 1024
 """Bytes of one request, or of one WebSocket message: an input of 256 KB with room for its escapes."""
 
+_ENOUGH: Final = "this gateway serves as many connections as it can: try again later, or another one"
 _METHODS: Final = ("GET", "POST")
 _HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -57,6 +60,13 @@ class StreamOnly(HTTPException):
 
     def __init__(self) -> None:
         super().__init__(406, f"a subscription is answered as a stream: accept {MEDIA_TYPE}, or use a WebSocket")
+
+
+class TooManyConnections(HTTPException):
+    """A stream was asked for, and as many are open as may be."""
+
+    def __init__(self) -> None:
+        super().__init__(503, _ENOUGH)
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):
@@ -93,7 +103,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one WebSocket."""
         if scope["type"] == "websocket":
-            await self.run(WebSocket(scope, receive, send))
+            await self._serve(WebSocket(scope, receive, send))
             return
         request = Request(scope, _limited(receive))
         try:
@@ -106,6 +116,21 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         except StarletteHTTPException as refusal:
             response = _refusal(refusal.status_code, refusal.detail)
         await response(scope, receive, send)
+
+    async def _serve(self, websocket: WebSocket) -> None:
+        if self._streams.are_enough:
+            # Not by a status, of which browsers do not tell: what this code says, clients know to try again after.
+            await self.create_websocket_response(websocket, await self.pick_websocket_subprotocol(websocket))
+            # Strawberry's annotation leaves out the views that have a context.
+            await SocketAdapter(cast("Any", self), websocket, websocket).close(WS_1013_TRY_AGAIN_LATER, _ENOUGH)
+            return
+        # Nobody waits for it: the server itself closes the WebSockets of a gateway that stops.
+        ending = asyncio.Event()
+        self._streams.enter(ending)
+        try:
+            await self.run(websocket)
+        finally:
+            self._streams.leave(ending)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """What resolvers are given."""
@@ -134,6 +159,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             except StreamOnly:
                 if not accepted.stream:
                     raise
+        if self._streams.are_enough:
+            raise TooManyConnections
         results = await self.schema.stream(
             asked.query,
             variable_values=asked.variables,
@@ -224,5 +251,5 @@ def _refuse_constant(name: str) -> object:
 
 def _refusal(status: int, reason: str) -> JSONResponse:
     headers = {"Allow": ", ".join(_METHODS)} if status == 405 else None
-    error = {"message": reason, "extensions": {"code": BAD_REQUEST}}
+    error = {"message": reason, "extensions": {"code": UNAVAILABLE if status == 503 else BAD_REQUEST}}
     return JSONResponse({"errors": [error]}, status, headers)

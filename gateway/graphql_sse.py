@@ -23,6 +23,9 @@ from storage.cancelling import end_task
 HEARTBEAT: Final = timedelta(seconds=15)
 """How often a stream says that it is there, so that nothing on the way takes it for dead."""
 
+MAX_CONNECTIONS: Final = 10_000
+"""Event streams and WebSockets that one gateway serves at a time."""
+
 MEDIA_TYPE: Final = "text/event-stream"
 _JSON: Final = {"application/json", "application/graphql-response+json", "application/*", "*/*"}
 _HEADERS: Final = [
@@ -55,11 +58,17 @@ def _media_type(part: str) -> str:
 
 
 class Streams:
-    """The streams of one gateway that are open."""
+    """What is open at one gateway for longer than an answer takes: event streams, and WebSockets beside them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_CONNECTIONS) -> None:
+        self._most = most
         self._open: set[asyncio.Event] = set()
         self._closed = False
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether one more would be too many: each may hold a buffer of events, and all of them share what the gateway has."""
+        return len(self._open) >= self._most
 
     def enter(self, ending: asyncio.Event) -> None:
         self._open.add(ending)

@@ -7,9 +7,12 @@ the connection with 4400; an operation that cannot begin ends with an ``error`` 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from graphql import GraphQLError
+from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnected as AlreadyClosed
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
@@ -28,9 +31,18 @@ _LONGEST_REASON: Final = 123
 class SocketAdapter(ASGIWebSocketAdapter):
     """A WebSocket as Strawberry sees it."""
 
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Send a message. Raises ``WebSocketDisconnected`` once the client is gone, or this side has begun to close."""
+        try:
+            await super().send_json(message)
+        except AlreadyClosed as error:
+            # Other operations may be waiting for a client that reads slowly while this connection is given up.
+            raise WebSocketDisconnected from error
+
     async def close(self, code: int, reason: str) -> None:
-        """Close it for a reason that may be long: it can hold what the client has sent."""
-        await super().close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+        """Close it for a reason that may be long: it can hold what the client has sent. Who is gone needs none."""
+        with suppress(WebSocketDisconnect, AlreadyClosed):
+            await super().close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
 
 
 class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
@@ -44,7 +56,7 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         if message.get("payload", ...) is None:
             # The protocol permits a payload that is null; Strawberry does not.
-            message = cast("Message", {"type": message["type"]})
+            message = cast("Message", {key: value for key, value in message.items() if key != "payload"})
         await super().handle_message(message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:

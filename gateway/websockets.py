@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -20,3 +23,29 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self.conn.data_to_send()
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on a message that is complete. One that calls itself text and is none ends the connection."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_text(b"".join(self.frames)):
+            self.frames = []
+            # Unlike uvicorn: without a traceback, and also when the client has said farewell in the same packet.
+            self.conn.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send once the client takes something. Raises ``ClientDisconnected`` where the connection was given up meanwhile."""
+        await self.writable.wait()
+        if self.close_sent or self.transport.is_closing():
+            # The client has broken the protocol, of which the application knows nothing: uvicorn would call that a defect.
+            raise ClientDisconnected
+        await super().send(message)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

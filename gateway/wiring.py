@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid_utils import uuid7
 
 from gateway.settings import Settings, store_urls
+from gateway.standing_in import StandIn
 from jobs.errors import StoreUnavailable
 from jobs.webhooks import PATIENT
 from resolvers.services import Services, services_on
@@ -99,20 +100,18 @@ async def _loops(
     database: Database, services: Services, wakeups: Wakeups, name: str, settings: Settings
 ) -> AsyncIterator[None]:
     """The clock, bulk operations, the sweeper, and what a gateway does only while there is no worker that would: the relay
-    and deliveries.
+    and deliveries (see :class:`gateway.standing_in.StandIn`).
 
     No handler can hold up a gateway: it sweeps also where handlers keep the loops of all workers to themselves.
     """
-
-    async def no_worker_lives() -> bool:
-        return not await services.registry.any_worker_lives()
 
     async def synchronise() -> float:
         await services.clock.synchronise()
         return _SYNCHRONISE_EVERY
 
     lease = Lease(database, "relay", name, RELAY_LEASE)
-    relay = Relay(Outbox(database), Projection(database), lease, services.signals, no_worker_lives)
+    is_wanted = StandIn(services.registry, lease).is_wanted
+    relay = Relay(Outbox(database), Projection(database), lease, services.signals, is_wanted)
     sweeper = Sweeper(
         services.jobs,
         services.writer,
@@ -123,11 +122,11 @@ async def _loops(
     planner = Planner(
         DeliveryPlan(database, services.webhooks),
         Lease(database, "deliveries", name, PLANNER_LEASE),
-        *(services.signals, services.clock, no_worker_lives),
+        *(services.signals, services.clock, is_wanted),
     )
     deliverer = Deliverer(
         *(services.deliveries, services.webhooks, GuardedHttp(allow_private=settings.allow_private_addresses)),
-        *(services.signals, services.clock, no_worker_lives),
+        *(services.signals, services.clock, is_wanted),
         terms=PATIENT,
     )
     runner = BulkRunner(services.operations, services.bulk, services.signals, services.clock)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from itertools import count
+from typing import Final
 
 from jobs.errors import CursorExpired
 from jobs.feed import JobEvent, last_missing
@@ -12,6 +15,9 @@ from resolvers.reading import check_event_filter
 from resolvers.services import Principal, Services
 
 _BATCH = 500
+
+_AT_A_STRETCH: Final = 50
+"""Events after which others get their turn: neither what is read nor what is buffered waits for anything in between."""
 
 
 async def job_events(
@@ -31,11 +37,18 @@ async def job_events(
             events = await services.events.read(position, _BATCH)
             if last_missing(events, position) is not None:
                 raise CursorExpired
-            for event in events:
+            for number, event in enumerate(events, start=1):
+                await _give_way(number)
                 if wanted.matches(event.type, event.job_id, event.snapshot):
                     yield event
             position = events[-1].number if events else services.hub.position
     # Nothing awaits between the comparison above and this registration, so nothing is handed out in between.
     async with services.hub.subscribe(wanted, position) as subscriber:
-        while True:
+        for number in count(1):
+            await _give_way(number)
             yield await subscriber.next()
+
+
+async def _give_way(number: int) -> None:
+    if number % _AT_A_STRETCH == 0:
+        await asyncio.sleep(0)

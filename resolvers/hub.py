@@ -14,7 +14,7 @@ from jobs.feed import JobEvent, feed_cursor, last_missing
 from jobs.filter_index import FilterIndex
 from jobs.filters import EventFilter
 from storage.cancelling import end_task
-from storage.events import EventLog
+from storage.events import EventLog, Unreadable
 from storage.signals import Topic
 from storage.wakeups import Wakeups
 
@@ -113,18 +113,28 @@ class EventHub:
             await self._wakeups.wait(Topic.FEED, _POLL_EVERY)
 
     async def _hand_out(self) -> bool:
-        events = await self._log.read(self.position, _BATCH)
-        if not events:
-            return False
-        self._tell_of_gap(last_missing(events, self.position))
-        self.position = events[-1].number
+        events, unreadable = await self._log.read_until_unreadable(self.position, _BATCH)
+        if events:
+            missing = last_missing(events, self.position)
+            if missing is not None:
+                # Events were pruned before this gateway came to them.
+                self._cannot_tell(missing, CursorExpired())
+            self.position = events[-1].number
         for event in events:
             for subscriber in self._subscribers.interested(event):
                 subscriber.offer(event)
-        return len(events) == _BATCH
+        if unreadable is not None:
+            self._pass_over(unreadable)
+        return unreadable is not None or len(events) == _BATCH
 
-    def _tell_of_gap(self, missing: int | None) -> None:
-        """Events were pruned before this gateway came to them: whoever has not read them elsewhere cannot go on."""
+    def _pass_over(self, unreadable: Unreadable) -> None:
+        """Go on behind an event that nobody can be told of, for those who come after: it would be there for good."""
+        logger.error("event %d cannot be read", unreadable.number, exc_info=unreadable.error)
+        self._cannot_tell(unreadable.number, unreadable.error)
+        self.position = unreadable.number
+
+    def _cannot_tell(self, number: int, error: Exception) -> None:
+        """The event with this number is lost here: whoever has not read it elsewhere cannot go on."""
         for subscriber in self._subscribers:
-            if missing is not None and subscriber.position < missing:
-                subscriber.fail(CursorExpired())
+            if subscriber.position < number:
+                subscriber.fail(error)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from jobs.errors import CursorExpired
 from jobs.feed import JobEvent
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document, event_from_document
 from storage.errors import mongodb_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event of which this process cannot make anything, such as one of a newer version."""
+
+    number: int
+    error: Exception
 
 
 class EventLog:
@@ -29,11 +38,26 @@ class EventLog:
     async def read(self, after: int, limit: int) -> list[JobEvent]:
         """Up to ``limit`` events behind the feed number ``after``, in order.
 
-        Those that were pruned meanwhile are missing: :func:`jobs.feed.last_missing` tells.
+        Those that were pruned meanwhile are missing: :func:`jobs.feed.last_missing` tells. An event that cannot be read fails
+        all of it, with whatever error it comes to.
         """
+        return [event_from_document(document) for document in await self._documents(after, limit)]
+
+    async def read_until_unreadable(self, after: int, limit: int) -> tuple[list[JobEvent], Unreadable | None]:
+        """As :meth:`read`, but for an event that cannot be read: those before it, and which it is."""
+        events: list[JobEvent] = []
+        for document in await self._documents(after, limit):
+            try:
+                events.append(event_from_document(document))
+            except Exception as error:  # whatever a defect or a newer version makes of it
+                return events, Unreadable(document["_id"], error)
+        return events, None
+
+    async def _documents(self, after: int, limit: int) -> list[Document]:
         with mongodb_errors():
             cursor = self._events.find({"_id": {"$gt": after}}).sort([("_id", 1)]).limit(limit)
-            return [event_from_document(document) for document in await cursor.to_list(limit)]
+            documents: list[Document] = await cursor.to_list(limit)
+        return documents
 
     async def of_jobs(self, job_ids: Sequence[str], after: int, limit: int) -> Mapping[str, list[JobEvent]]:
         """Of each job that exists, by id: up to ``limit`` of its events behind the feed number ``after``. One query."""

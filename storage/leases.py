@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from jobs.times import to_milliseconds
-from storage.client import Collection, Database
+from storage.client import Collection, Database, aggregate
+from storage.documents import Document, now_of
 from storage.errors import mongodb_errors
 
 
@@ -36,6 +37,17 @@ class Lease:
         except DuplicateKeyError:
             return False
         return bool(lease["owner"] == self._owner)
+
+    async def find_lapse(self) -> datetime | None:
+        """The database's time, if the lease ended as long ago as it lasts, and nobody wanted it since; None otherwise.
+
+        One that was given back has not lapsed.
+        """
+        is_old = {"$lt": [{"$add": ["$until", self._length_ms]}, "$$NOW"]}
+        stages: list[Document] = [{"$match": {"_id": self._name, "$expr": is_old}}, {"$project": {"now": "$$NOW"}}]
+        with mongodb_errors():
+            found = await (await aggregate(self._leases, stages)).to_list(1)
+        return now_of(found[0]) if found else None
 
     async def release(self) -> None:
         """Give it back, if it is still this owner's."""

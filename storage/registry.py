@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import UpdateOne
@@ -116,6 +116,12 @@ class Registry:
         """Whether some worker was heard of lately, by the database's clock."""
         with mongodb_errors():
             found = await self._workers.find_one(_ALIVE, {"_id": 1})
+        return found is not None
+
+    async def any_worker_heard_since(self, at: datetime) -> bool:
+        """Whether some worker has said that it lives later than ``at``, by the database's clock."""
+        with mongodb_errors():
+            found = await self._workers.find_one({"heartbeat_at": {"$gt": at}}, {"_id": 1})
         return found is not None
 
 

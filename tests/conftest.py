@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -89,6 +90,15 @@ def redis_url(servers: Servers) -> Iterator[str]:
     yield url
     with redis.Redis.from_url(url) as client:
         client.flushdb()
+
+
+@pytest.fixture
+def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What clients get wrong is theirs, and so is when they leave: neither leaves a traceback."""
+    yield
+    # By now, ``caplog.records`` has only what was logged since the test has ended.
+    records = caplog.get_records("call") + caplog.records
+    assert [record.getMessage() for record in records if record.exc_info or record.levelno >= logging.ERROR] == []
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
 from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen
 from gateway.graphql_http import INIT_WITHIN
-from gateway.graphql_sse import HEARTBEAT
+from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS
 from gateway.settings import Settings
 from gateway.wiring import Gateway, open_gateway
 from gateway.worker_process import worker_config
@@ -105,12 +105,13 @@ class LiveGateway:
     @property
     def unsent(self) -> list[int]:
         """For each WebSocket that is open here, the bytes that wait in this process for the client to take them."""
+        return [connection.transport.get_write_buffer_size() for connection in self.websockets]
+
+    @property
+    def websockets(self) -> list[WebSocketsSansIOProtocol]:
+        """The WebSockets that are open here, as the server sees them."""
         connections = self._server.server_state.connections
-        return [
-            connection.transport.get_write_buffer_size()
-            for connection in connections
-            if isinstance(connection, WebSocketsSansIOProtocol)
-        ]
+        return [connection for connection in connections if isinstance(connection, WebSocketsSansIOProtocol)]
 
     async def ask(self, document: str, **variables: object) -> Answer:
         """The answer to an operation, errors and all; it always comes as JSON and with status 200."""
@@ -224,6 +225,7 @@ async def serving(
     heartbeat: timedelta = HEARTBEAT,
     ping: timedelta = PING,
     unanswered: timedelta = UNANSWERED,
+    max_connections: int = MAX_CONNECTIONS,
     **changes: Any,
 ) -> AsyncIterator[LiveGateway]:
     """A gateway on a free port, as ``jobgate serve`` would run it, but for ``changes`` of the settings.
@@ -248,6 +250,7 @@ async def serving(
                 init_within=init_within,
                 heartbeat=heartbeat,
                 max_in_flight=settings.max_in_flight,
+                max_connections=max_connections,
             )
             started = asyncio.Event()
             server = Server(app, started.set, ping)

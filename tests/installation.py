@@ -19,6 +19,7 @@ from resolvers.reading import read_history
 from resolvers.services import Principal, Services, services_on
 from resolvers.steering import cancel
 from storage.client import Database, Driver
+from storage.outbox import Outbox
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
 from storage.signals import Signals, Topic
@@ -126,6 +127,17 @@ async def offer(database: Database, *tasks: str) -> None:
     """Make tasks known to dispatch without a worker that offers them."""
     names = [task.partition(".") for task in tasks]
     await Registry(database).offer([TaskCard(namespace, name, None, TaskTerms()) for namespace, _, name in names])
+
+
+async def relayed(installation: Installation, database: Database, jobs: int) -> list[JobEvent]:
+    """Dispatch so many jobs and wait until all their events have been handed out."""
+    before = len(installation.told)
+    for _ in range(jobs):
+        await installation.dispatch()
+    await Outbox(database).relay(jobs)
+    installation.services.signals.wake(Topic.FEED)
+    await installation.until_told(lambda: len(installation.told) == before + 2 * jobs)
+    return installation.told[before:]
 
 
 def _config(mongodb_url: str, redis_url: str, database: str) -> WorkerConfig:

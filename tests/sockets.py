@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
@@ -52,6 +53,14 @@ class Socket:
             except ConnectionClosed:
                 return self.connection.close_code, self.connection.close_reason
         raise AssertionError(f"the connection was not closed: {message!r}")
+
+    async def closed_at_last(self) -> tuple[int | None, str | None]:
+        """The code and the reason with which the other side closes, whatever it says before that."""
+        async with asyncio.timeout(DEADLINE):
+            with suppress(ConnectionClosed):
+                while True:
+                    await self.connection.recv()
+        return self.connection.close_code, self.connection.close_reason
 
     def vanish(self) -> None:
         """Be gone, as after a crash or when the network is lost: nothing is said any more."""

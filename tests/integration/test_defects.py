@@ -204,7 +204,15 @@ async def test_a_second_run_of_an_occurrence_does_not_stop_the_log(
     await installation.until(other, EventType.JOB_COMPLETED)
 
 
-async def test_an_event_that_a_gateway_does_not_know_is_told_to_its_subscribers_as_a_failure(
+def logged(number: int, **changes: object) -> dict[str, Any]:
+    """An event of the log as it is stored, but for ``changes``."""
+    told = {"type": "job.queued", "at": NOW, "actor": None, "reason": None, "error": None, "idempotency_key": None}
+    job = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd", "tags": [], "recurring": False}
+    state = {"status": "queued", "scheduled_at": NOW, "effective_at": NOW, "execution_count": 0}
+    return {"_id": number, "job_id": "job_1", "seq": number, **told, **job, **state, **changes}
+
+
+async def test_an_event_that_a_gateway_does_not_know_fails_those_who_wait_for_it_and_nobody_else(
     database: Database, redis_url: str
 ) -> None:
     pool = await open_redis(redis_url, database.name)
@@ -212,13 +220,20 @@ async def test_an_event_that_a_gateway_does_not_know_is_told_to_its_subscribers_
     wakeups.start()
     hub = EventHub(EventLog(database), wakeups)
     await hub.start()
-    async with hub.subscribe(EventFilter(), 0) as subscriber, asyncio.timeout(10):
-        await database["events"].insert_one(
-            {"_id": 1, "job_id": "job_1", "seq": 1, "at": NOW, "type": "job.teleported", "actor": None, "reason": None}
-        )
-        wakeups.wake(Topic.FEED)
-        with pytest.raises(ValueError, match=r"job\.teleported"):
-            await subscriber.next()
+    await database["events"].insert_many([logged(1), logged(2), logged(3, type="job.teleported"), logged(4), logged(5)])
+    async with asyncio.timeout(10):
+        async with hub.subscribe(EventFilter(), 0) as present, hub.subscribe(EventFilter(), 3) as ahead:
+            wakeups.wake(Topic.FEED)
+            assert [(await present.next()).number for _ in range(2)] == [1, 2]
+            with pytest.raises(ValueError, match=r"job\.teleported"):
+                await present.next()
+            # Who has come behind that event elsewhere misses nothing.
+            assert [(await ahead.next()).number for _ in range(2)] == [4, 5]
+        assert hub.position == 5
+        async with hub.subscribe(EventFilter(), hub.position) as later:
+            await database["events"].insert_one(logged(6))
+            wakeups.wake(Topic.FEED)
+            assert (await later.next()).number == 6
     await hub.close()
     await wakeups.close()
     await pool.aclose(close_connection_pool=True)

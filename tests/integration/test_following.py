@@ -21,7 +21,7 @@ from storage.outbox import Deposed, Outbox
 from storage.redis import close_redis, open_redis
 from storage.signals import Topic
 from storage.wakeups import Wakeups
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation, installed, offer, relayed
 
 ALL = EventFilter()
 
@@ -31,17 +31,6 @@ async def installation(database: Database, servers: Servers, redis_url: str) -> 
     await offer(database, "demo.echo")
     async with installed(database, servers.mongodb_url, redis_url) as installation:
         yield installation
-
-
-async def relayed(installation: Installation, database: Database, jobs: int) -> list[JobEvent]:
-    """Dispatch so many jobs and wait until all their events have been handed out."""
-    before = len(installation.told)
-    for _ in range(jobs):
-        await installation.dispatch()
-    await Outbox(database).relay(jobs)
-    installation.services.signals.wake(Topic.FEED)
-    await installation.until_told(lambda: len(installation.told) == before + 2 * jobs)
-    return installation.told[before:]
 
 
 async def taken(

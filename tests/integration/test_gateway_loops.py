@@ -2,12 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Final
 
 from gateway.devstack import Servers
+from gateway.standing_in import StandIn
+from jobs.events import EventType
 from jobs.lifecycle import JobStatus
+from storage.client import Database
 from storage.job_updates import Claim
 from storage.jobs import RunRef
+from storage.leases import Lease
+from storage.registry import Registry, WorkerCard
 from tests.gateway import DEADLINE, serving
+from worker.relay import LEASE
+
+WORKER: Final = WorkerCard("worker", "host", 1, 10)
 
 
 async def test_a_gateway_gives_back_what_a_lost_worker_had(
@@ -25,3 +34,48 @@ async def test_a_gateway_gives_back_what_a_lost_worker_had(
                 await socket.next("1", "jobEvents")
         assert job.run is not None
         assert (job.run.attempt, job.run.expiries) == (2, 1)
+
+
+def ended(database: Database, owner: str, ago: timedelta) -> Lease:
+    """The lease of the relay, of somebody who takes it for a time that is over since so long."""
+    return Lease(database, "relay", owner, -ago)
+
+
+async def test_a_gateway_tells_of_events_when_the_only_worker_was_killed_a_moment_ago(
+    servers: Servers, database: Database, redis_url: str
+) -> None:
+    registry = Registry(database)
+    await registry.sign_in(WORKER, 0)
+    assert await ended(database, "killed", 2 * LEASE).acquire()
+    async with serving(servers.mongodb_url, redis_url, database.name) as gateway:
+        await gateway.told(await gateway.dispatched(), EventType.JOB_QUEUED)
+        # Not because the worker counts as gone by now.
+        assert await registry.any_worker_lives()
+        # One that comes back has the lease to itself.
+        await registry.sign_in(WORKER, 0)
+        async with asyncio.timeout(DEADLINE):
+            while not await Lease(database, "relay", "back", LEASE).acquire():
+                await gateway.dispatched()
+
+
+async def test_a_gateway_stands_in_from_when_the_lease_has_lapsed_until_a_worker_is_heard_of(
+    database: Database,
+) -> None:
+    registry, lease = Registry(database), Lease(database, "relay", "gateway", LEASE)
+    stand_in = StandIn(registry, lease)
+    assert await stand_in.is_wanted()
+    await registry.sign_in(WORKER, 0)
+    # Workers that live have it, are about to take it, or have only just begun.
+    assert not await stand_in.is_wanted()
+    await Lease(database, "relay", "worker", timedelta(hours=1)).acquire()
+    assert not await stand_in.is_wanted()
+    await ended(database, "worker", LEASE / 2).acquire()
+    assert not await stand_in.is_wanted()
+    await ended(database, "worker", 2 * LEASE).acquire()
+    assert await stand_in.is_wanted()
+    # That this gateway has the lease from then on does not mean that there is a worker.
+    assert await lease.acquire()
+    assert await stand_in.is_wanted()
+    await registry.sign_in(WORKER, 0)
+    assert not await stand_in.is_wanted()
+    assert not await stand_in.is_wanted()

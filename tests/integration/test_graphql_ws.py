@@ -1,18 +1,21 @@
 """The protocol graphql-transport-ws: how a connection begins, and what ends it – or only one of its operations."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
 from pymongo import MongoClient
+from websockets.asyncio.client import connect
 
+from gateway.app import GRAPHQL_PATH
 from gateway.devstack import Servers
-from tests.gateway import LiveGateway, serving, serving_for_all
+from tests.gateway import HOST, LiveGateway, serving, serving_for_all
+from tests.sockets import Socket
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("nothing_is_logged")]
 
 FOLLOW: Final = "subscription ($after: String) { jobEvents(after: $after) { type } }"
 NO_MESSAGE: Final = "a message is a JSON object with a type"
@@ -24,13 +27,6 @@ NO_SUBSCRIBE: Final = "subscribe lacks its id or its payload, or one of them is 
 async def gateway(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> AsyncIterator[LiveGateway]:
     async with serving_for_all(servers, mongodb) as gateway:
         yield gateway
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """What clients get wrong is theirs, and leaves no traceback."""
-    yield
-    assert [record.getMessage() for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
 
 
 # ---------------------------------------------------------------- the connection
@@ -69,6 +65,11 @@ async def test_a_client_that_says_nothing_is_not_waited_for(
 async def test_another_protocol_is_refused(gateway: LiveGateway, protocol: str) -> None:
     async with gateway.socket(protocol, initialised=False) as socket:
         assert await socket.closed() == (4406, "Subprotocol not acceptable")
+
+
+async def test_no_protocol_at_all_is_refused(gateway: LiveGateway) -> None:
+    async with connect(f"ws://{HOST}:{gateway.port}{GRAPHQL_PATH}", proxy=None) as connection:
+        assert await Socket(connection).closed() == (4406, "Subprotocol not acceptable")
 
 
 async def test_of_several_protocols_the_one_that_is_spoken_is_chosen(gateway: LiveGateway) -> None:
@@ -164,10 +165,12 @@ async def test_a_client_that_no_longer_answers_is_cut_off(servers: Servers, data
         assert await socket.closed() == (1011, "keepalive ping timeout")
 
 
-async def test_a_frame_has_a_megabyte_at_most(gateway: LiveGateway) -> None:
-    async with gateway.socket() as socket:
-        await socket.send({"type": "ping", "payload": {"a": "x" * 1024 * 1024}})
-        assert (await socket.closed())[0] == 1009
+async def test_a_gateway_that_stops_says_so(servers: Servers, database_name: str, redis_url: str) -> None:
+    async with serving(servers.mongodb_url, redis_url, database_name) as gateway, gateway.socket() as socket:
+        await socket.subscribe("1", FOLLOW)
+        await gateway.until_subscribers(1)
+        gateway.stop()
+        assert await socket.closed() == (1012, "")
 
 
 # ---------------------------------------------------------------- operations
@@ -242,6 +245,17 @@ async def test_completing_what_is_not_there_changes_nothing(gateway: LiveGateway
         await socket.complete("nope")
         await socket.send({"type": "ping"})
         assert await socket.receive() == {"type": "pong"}
+
+
+async def test_one_that_is_completed_with_a_payload_that_is_null_ends_alone(gateway: LiveGateway) -> None:
+    async with gateway.socket() as socket:
+        await socket.subscribe("1", FOLLOW)
+        await socket.subscribe("2", FOLLOW)
+        await gateway.until_subscribers(2)
+        await socket.send({"type": "complete", "id": "1", "payload": None})
+        await gateway.until_subscribers(1)
+        await gateway.dispatched()
+        assert await socket.next("2", "jobEvents") == {"type": "JOB_SCHEDULED"}
 
 
 async def test_a_hundred_operations_are_under_way_at_a_time_and_more_are_refused_with_a_code(

@@ -15,7 +15,6 @@ from jobs.feed import JobEvent
 from storage.client import Database
 from tests.installation import Installation, installed
 from worker.context import TaskContext
-from worker.progress import INTERVAL
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ async def installation(database: Database, servers: Servers, redis_url: str) -> 
 def check_pace(events: list[JobEvent]) -> None:
     """Four times a second at most, by the log's own times, from the first start of a job to its end."""
     [began, *_], [*_, ended] = (of_type(events, kind) for kind in (EventType.JOB_STARTED, EventType.JOB_COMPLETED))
-    intervals = (ended.at - began.at) / timedelta(seconds=INTERVAL)
+    intervals = (ended.at - began.at) / timedelta(seconds=0.25)
     assert len(of_type(events, EventType.JOB_PROGRESS)) <= 1 + intervals
 
 

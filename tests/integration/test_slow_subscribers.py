@@ -13,8 +13,11 @@ from jobs.feed import feed_cursor, feed_number
 from resolvers.hub import BUFFER
 from storage.client import Database
 from storage.signals import Topic
+from tests.event_streams import Event
 from tests.gateway import HOST, LiveGateway, serving
 from tests.sockets import Socket
+
+pytestmark = pytest.mark.usefixtures("nothing_is_logged")
 
 FOLLOW: Final = """
     subscription ($filter: JobEventFilter, $after: String) {
@@ -118,3 +121,72 @@ async def test_the_answers_to_a_client_that_only_asks_do_not_pile_up(gateway: Li
         await gateway.until_subscribers(0)
         [unsent] = gateway.unsent
         assert HIGH_WATER <= unsent < HIGH_WATER + 2 * len(REASON)
+
+
+@asynccontextmanager
+async def breaker(gateway: LiveGateway, database: Database, sent: str) -> AsyncIterator[Socket]:
+    """A client that does not read either, and has sent something to which the gateway cannot tell its answer."""
+    async with idler(gateway) as client:
+        await gateway.until_subscribers(1)
+        # Else the system would take all that waits at once, and end the connection before anybody could go on.
+        [websocket] = gateway.websockets
+        websocket.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await flood(gateway, database)
+        await gateway.until(lambda: senders(gateway) == [1])
+        await client.connection.send(sent)
+        # Its subscription waits for it to take the next event, and now the answer does as well.
+        await gateway.until(lambda: senders(gateway) == [2])
+        yield client
+
+
+def senders(gateway: LiveGateway) -> list[int]:
+    """For each WebSocket, how many wait for the client to take something, so that they can go on."""
+    return [len(websocket.writable._waiters) for websocket in gateway.websockets]
+
+
+async def test_one_that_breaks_the_protocol_before_it_reads_on_is_told_so(
+    gateway: LiveGateway, database: Database
+) -> None:
+    async with breaker(gateway, database, "nonsense") as client:
+        assert await client.closed_at_last() == (4400, "WebSocket message must be valid JSON")
+        await gateway.until_subscribers(0)
+
+
+async def test_one_that_breaks_the_protocol_and_vanishes_is_forgotten(gateway: LiveGateway, database: Database) -> None:
+    async with breaker(gateway, database, "nonsense") as client:
+        client.vanish()
+        await gateway.until(lambda: gateway.websockets == [])
+        await gateway.until_subscribers(0)
+
+
+async def test_one_that_sends_bad_frames_while_it_is_to_be_answered_is_told_so(
+    gateway: LiveGateway, database: Database
+) -> None:
+    async with breaker(gateway, database, '{"type": "ping"}') as client:
+        client.connection.transport.write(b"\x83\x80\x00\x00\x00\x00")
+        await gateway.until(lambda: gateway.websockets[0].close_sent)
+        assert (await client.closed_at_last())[0] == 1002
+        await gateway.until_subscribers(0)
+
+
+async def test_an_event_stream_that_nobody_reads_ends_with_where_to_go_on(
+    gateway: LiveGateway, database: Database
+) -> None:
+    async with gateway.stream(FOLLOW, filter=WANTED) as stream:
+        await gateway.until_subscribers(1)
+        await flood(gateway, database)
+        [subscriber] = gateway.services.hub._subscribers
+        assert len(subscriber._buffer) == BUFFER
+        *events, failure, complete = await stream.rest()
+    cursors = [event.id for event in events]
+    assert cursors == [event.data["data"]["jobEvents"]["cursor"] for event in events]
+    [error] = failure.data["errors"]
+    assert (failure.name, failure.id, failure.data["data"]) == ("next", None, None)
+    assert error["extensions"] == {"code": "SUBSCRIBER_TOO_SLOW", "cursor": cursors[-1]}
+    assert complete == Event("complete", None, None)
+    await gateway.until_subscribers(0)
+    wanted = [feed_cursor(number) for number in (1, 2, *range(4, FLOOD + 3, 2))]
+    async with gateway.stream(FOLLOW, last_event_id=cursors[-1], filter=WANTED) as stream:
+        while len(cursors) < len(wanted):
+            cursors.append((await stream.told("jobEvents"))["cursor"])
+    assert cursors == wanted
