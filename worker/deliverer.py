@@ -185,9 +185,12 @@ class Deliverer:
             url = parse_url(to)
             sent = {"content-type": "application/json", "user-agent": "jobgate", **headers}
             answer = await self._http.send(Request("POST", url, sent, content), self._terms.timeout)
+            return Try(now, answer.duration, answer.status, retry_after=_retry_after(answer, datetime.now(UTC)))
         except (AddressRefused, BadUrl, ConnectionLost, TimedOut, Unreachable) as error:
             return Try(now, timedelta(seconds=time.monotonic() - began), error=str(error)[:_LONGEST_ERROR])
-        return Try(now, answer.duration, answer.status, retry_after=_retry_after(answer, datetime.now(UTC)))
+        except Exception as error:  # a defect has to spend attempts, or it would hold up what waits behind for ever
+            logger.exception("an attempt at delivery %s", headers["webhook-id"])
+            return Try(now, timedelta(seconds=time.monotonic() - began), error=type(error).__name__)
 
     async def _note(self, claimed: Claimed, last: Try) -> None:
         delivery = claimed.delivery
@@ -215,5 +218,5 @@ def _retry_after(answer: Answer, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(int(given[:9]), 86_400))
     try:
         return max(parsedate_to_datetime(given) - now, timedelta(0)) if given else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
