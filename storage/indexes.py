@@ -98,7 +98,8 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
     "operation_batches": [IndexModel([("operation_id", UP)]), IndexModel([("created_at", UP)])],
     "webhooks": [IndexModel([("product", UP), ("env", UP), ("url", UP)], unique=True)],
     "deliveries": [
-        _partial([("due_at", UP)], {"status": DeliveryStatus.PENDING.value}, "due"),
+        # With the webhook: those of one that has no room are passed over without being read.
+        _partial([("due_at", UP), ("webhook_id", UP)], {"status": DeliveryStatus.PENDING.value}, "due"),
         _partial([("chain", UP), ("number", UP)], {"status": DeliveryStatus.PENDING.value}, "chain"),
         IndexModel([("webhook_id", UP), ("number", DOWN)]),
         IndexModel([("webhook_id", UP), ("status", UP), ("number", DOWN)]),

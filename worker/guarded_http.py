@@ -142,7 +142,10 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, check, and connect to what was checked. Raises :class:`AddressRefused`, :class:`Unreachable`, :class:`ConnectionLost`."""
+        """Resolve, check, and connect to what was checked.
+
+        Raises :class:`AddressRefused`, :class:`Unreachable`, :class:`ConnectionLost`.
+        """
         addresses = await self._checked(host, port)
         failure: Exception | None = None
         for address in addresses[:_MOST_ADDRESSES]:

@@ -77,7 +77,7 @@ class Post:
         return await self.known()
 
     async def known(self) -> list[Delivery]:
-        return list((await self.deliveries.page(HOOK, None, 100, None)).items)
+        return list((await self.deliveries.pages([HOOK], None, 100, None))[HOOK].items)
 
 
 @pytest.fixture
