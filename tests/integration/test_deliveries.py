@@ -79,6 +79,25 @@ async def test_only_the_first_of_each_job_may_be_attempted(installation: Install
     assert (second.delivery.job_id, second.delivery.event) == (first[0].delivery.job_id, EventType.JOB_QUEUED)
 
 
+async def test_what_waits_is_looked_at_again_when_the_first_of_its_job_is_due(
+    installation: Installation, deliveries: Deliveries
+) -> None:
+    """Not every now and then: those of a receiver that is down would crowd out all others."""
+    now = installation.services.clock.now()
+    later = now + timedelta(hours=1)
+    look = await deliveries.claim(32, room(), "t1", now, HOLD)
+    assert (len(look.claimed), look.moved) == (2, True)
+    for one in look.claimed:
+        failed = Verdict(DeliveryStatus.PENDING, next_attempt_at=later)
+        assert await deliveries.conclude(one, attempt(now), failed)
+    look = await deliveries.claim(32, room(), "t1", now + timedelta(seconds=2), HOLD)
+    assert (look.claimed, look.moved) == ([], True)
+    assert await deliveries.next_due(room()) == later
+    look = await deliveries.claim(32, room(), "t1", now + timedelta(seconds=2), HOLD)
+    assert (look.claimed, look.moved) == ([], False)
+    assert [one.delivery.event for one in await claim(deliveries, later)] == [EventType.JOB_SCHEDULED] * 2
+
+
 async def test_who_was_too_slow_has_nothing_to_say(installation: Installation, deliveries: Deliveries) -> None:
     now = installation.services.clock.now()
     [slow, _] = await claim(deliveries, now, "slow")

@@ -35,9 +35,7 @@ def webhooks(database: Database) -> Webhooks:
 
 
 def new(secret: bytes, now: datetime, since: int = 0) -> NewWebhook:
-    return NewWebhook(
-        "https://hooks.example.com", (EventType.JOB_FAILED,), JobFilter(), None, None, since, secret, now
-    )
+    return NewWebhook("https://hooks.example.com", (EventType.JOB_FAILED,), JobFilter(), None, None, since, secret, now)
 
 
 async def set_each(webhooks: Webhooks, now: datetime, *secrets: bytes) -> None:

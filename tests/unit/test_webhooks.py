@@ -13,6 +13,10 @@ from jobs.filters import JobFilter
 from jobs.job import JobError
 from jobs.lifecycle import JobStatus
 from jobs.webhooks import RETRIES, DeliveryStatus, Try, Verdict, Webhook, body_of, judge, told_as
+from resolvers.webhooks import WebhookRequest, WebhookSet
+from schema.webhooks import SetWebhookInput
+from schema.webhooks import WebhookSet as ShownWebhookSet
+from storage.webhooks import NewWebhook
 from tests.factories import NOW, SECOND
 
 OF_THE_PAGE = tuple(
@@ -174,3 +178,13 @@ def test_a_receiver_that_is_gone_is_not_asked_again() -> None:
 def test_five_days_of_nothing_but_failure_switch_a_webhook_off(failing: timedelta, disables: bool) -> None:
     verdict = judge(0, attempt(500), NOW - failing, draw=0.5)
     assert (verdict.disables is not None, verdict.status is DeliveryStatus.DEAD) == (disables, disables)
+
+
+def test_a_secret_is_not_told_where_an_object_is_printed() -> None:
+    request = WebhookRequest("https://example.com", OF_THE_PAGE, secret="tell nobody")
+    given = SetWebhookInput(url="https://example.com", events=[], secret="tell nobody")
+    new = NewWebhook("https://example.com", OF_THE_PAGE, JobFilter(), None, None, 0, b"tell nobody", NOW)
+    answer = WebhookSet(webhook(), "tell nobody")
+    for one in (request, given, new, answer, ShownWebhookSet.from_domain(answer)):
+        assert "tell nobody" not in repr(one)
+        assert "https://example.com" in repr(one)
