@@ -16,11 +16,13 @@ from typing import Final
 from pymongo import ReturnDocument, UpdateOne
 
 from jobs.paging import Page
+from jobs.times import EPOCH
 from jobs.webhooks import Delivery, DeliveryStatus, Try, Verdict
 from storage.client import Collection, Database, aggregate
 from storage.delivery_documents import UNSAID, delivery_from_document, try_to_document
 from storage.documents import Document
 from storage.errors import mongodb_errors
+from storage.indexes import DUE
 from storage.webhooks import Target, Webhooks
 
 _KEPT_ATTEMPTS: Final = 20
@@ -86,7 +88,9 @@ class Deliveries:
         """
         due: Document = {"status": _PENDING, "due_at": {"$lte": now}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            looked_at = await self._deliveries.find(due, _PLACE).sort([("due_at", 1)]).limit(limit).to_list(limit)
+            looked_at = await self._deliveries.find(due, _PLACE, sort=[("due_at", 1)], limit=limit, hint=DUE).to_list(
+                limit
+            )
             heads = await self._heads({one["chain"] for one in looked_at})
             # Others may have concluded some of them meanwhile: then their chains may be empty.
             found = [one for one in looked_at if one["chain"] in heads]
@@ -105,10 +109,10 @@ class Deliveries:
 
     async def next_due(self, room: Room) -> datetime | None:
         """When the next delivery is due that :meth:`claim` would find; None when none is pending."""
+        # All are due at some time: only where the first field is asked for does MongoDB look for the second in the index.
+        wanted = {"status": _PENDING, "due_at": {"$gte": EPOCH}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            document = await self._deliveries.find_one(
-                {"status": _PENDING, "webhook_id": {"$nin": room.full}}, {"due_at": 1}, sort=[("due_at", 1)]
-            )
+            document = await self._deliveries.find_one(wanted, {"due_at": 1}, sort=[("due_at", 1)], hint=DUE)
         return None if document is None else document["due_at"]
 
     async def conclude(self, claimed: Claimed, last: Try, verdict: Verdict) -> bool:
