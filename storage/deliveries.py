@@ -230,7 +230,8 @@ class Deliveries:
             return
         # Planned, or given back, by somebody who did not know yet that their webhook was deleted or switched off.
         orphaned = {one["webhook_id"] for one in untold} - targets.keys()
-        await self._deliveries.delete_many({"webhook_id": {"$in": list(orphaned)}})
+        if orphaned:
+            await self._deliveries.delete_many({"webhook_id": {"$in": list(orphaned)}})
         dead = [(one, targets[one["webhook_id"]]) for one in untold if one["webhook_id"] in targets]
         writes = [UpdateOne(_as_seen(one), _death(switched_off(target.off))) for one, target in dead]
         if writes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from storage.client import Database
 from storage.deliveries import Claimed, Deliveries, Room
 from storage.delivery_plan import DeliveryPlan
 from storage.outbox import Outbox
-from storage.sealing import Sealer
+from storage.sealing import NO_KEYS, Sealer
 from storage.webhooks import NewWebhook, Webhooks
 from tests.installation import Installation, installed, offer
 
@@ -139,3 +140,68 @@ async def test_no_more_is_attempted_than_there_is_room_for(installation: Install
     now = installation.services.clock.now()
     assert (await deliveries.claim(32, room(under_way=5), "t1", now, HOLD)).claimed == []
     assert len((await deliveries.claim(32, room(to_each=1), "t1", now, HOLD)).claimed) == 1
+
+
+async def test_what_is_given_back_is_made_by_somebody_else_at_once(
+    installation: Installation, deliveries: Deliveries
+) -> None:
+    now = installation.services.clock.now()
+    [first, _] = await claim(deliveries, now)
+    await deliveries.give_back(first, now)
+    [again] = await claim(deliveries, now, "t2")
+    assert (again.delivery.id, again.token) == (first.delivery.id, "t2")
+    assert not await deliveries.conclude(first, attempt(now), DELIVERED)
+    assert await deliveries.conclude(again, attempt(now), DELIVERED)
+
+
+async def test_what_is_asked_for_again_while_it_is_attempted_is_not_made_twice(
+    installation: Installation, deliveries: Deliveries
+) -> None:
+    now = installation.services.clock.now()
+    [first, _] = await claim(deliveries, now)
+    asked = await deliveries.redeliver(first.delivery.id)
+    assert asked == await deliveries.find(first.delivery.id)
+    assert first.delivery.id not in {
+        one.delivery.id for one in await claim(deliveries, installation.services.clock.now())
+    }
+    assert await deliveries.conclude(first, attempt(now), DELIVERED)
+
+
+async def test_what_was_planned_for_a_webhook_that_is_deleted_is_removed(
+    installation: Installation, deliveries: Deliveries, database: Database
+) -> None:
+    await database["webhooks"].delete_many({})
+    look = await deliveries.claim(1, room(), "t1", installation.services.clock.now(), HOLD)
+    assert (look.claimed, look.moved) == ([], True)
+    assert await database["deliveries"].count_documents({}) == 0
+
+
+async def test_two_who_plan_the_same_at_once_plan_it_once(
+    installation: Installation, deliveries: Deliveries, database: Database
+) -> None:
+    """``deliveries`` has planned four already."""
+    for _ in range(3):
+        await installation.dispatch()
+    await Outbox(database).relay(10)
+    plan = DeliveryPlan(database, installation.services.webhooks)
+    now = installation.services.clock.now()
+    await asyncio.gather(*(plan.extend(now) for _ in range(4)))
+    assert await plan.extend(now) == (0, False)
+    numbers = [one["number"] async for one in database["deliveries"].find({}).sort([("number", 1)])]
+    assert numbers == list(range(1, 11))
+
+
+async def test_what_waits_behind_one_that_is_dropped_does_not_wait_any_longer(
+    installation: Installation, deliveries: Deliveries, database: Database
+) -> None:
+    now = installation.services.clock.now()
+    for one in await claim(deliveries, now):
+        await deliveries.give_back(one, now)
+    assert await Webhooks(database, NO_KEYS).disable(HOOK, 1, "it is gone") is not None
+    assert await claim(deliveries, now) == []
+    due = await deliveries.next_due(room())
+    assert due is not None
+    assert due <= installation.services.clock.now()
+    assert await claim(deliveries, installation.services.clock.now()) == []
+    told = {(one.status, one.reason) for one in await known(deliveries)}
+    assert told == {(DeliveryStatus.DEAD, "the webhook was switched off: it is gone")}
