@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from gateway.devstack import Servers
 from tests.gateway import Answer, LiveGateway, serving
 from tests.receivers import answering
-from tests.webhooks import SETTINGS, all_over, receiving, set_webhook, until_delivered, webhook_id
+from tests.webhooks import SETTINGS, all_over, deliveries, receiving, set_webhook, until_delivered, webhook_id
 
 REDELIVER: Final = """
     mutation ($id: ID!) {
@@ -29,6 +29,31 @@ async def gateway(servers: Servers, redis_url: str, database_name: str) -> Async
 async def redeliver(gateway: LiveGateway, delivery: str) -> Answer:
     answer: Answer = (await gateway.data(REDELIVER, id=delivery))["redeliver"]
     return answer
+
+
+async def test_deliveries_are_listed_page_by_page(gateway: LiveGateway) -> None:
+    async with receiving() as receiver:
+        webhook = await webhook_id(gateway, receiver.url, "scheduled")
+        jobs = [await gateway.dispatched() for _ in range(5)]
+        found = await until_delivered(gateway, webhook, lambda found: len(found) == 5 and all_over(found))
+        pages, after = [], None
+        while True:
+            page = (
+                await gateway.data(
+                    "query ($id: ID!, $after: String) { node(id: $id) { ... on Webhook { deliveries(first: 2, after: $after) "
+                    "{ nodes { id } pageInfo { hasNextPage endCursor } } } } }",
+                    id=webhook,
+                    after=after,
+                )
+            )["node"]["deliveries"]
+            pages.append([one["id"] for one in page["nodes"]])
+            after = page["pageInfo"]["endCursor"]
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [one for page in pages for one in page] == [one["id"] for one in found]
+    assert sorted(one["jobId"] for one in found) == sorted(jobs)
+    assert await deliveries(gateway, webhook, status="DEAD") == []
 
 
 async def test_those_of_all_webhooks_are_read_together(

@@ -1,7 +1,6 @@
 """No query of the product scans a collection: each is explained, with enough jobs that the planner has a choice."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,16 +14,13 @@ from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, OrderField, PageRequest, job_cursor
 from storage.catching_up import CatchingUp
 from storage.client import Database
-from storage.deliveries import Deliveries, Room
 from storage.documents import job_to_document
 from storage.events import EventLog
 from storage.executions import ExecutionReader
 from storage.indexes import create_indexes, drop_if_there
 from storage.jobs import JobReader
 from storage.outbox import Outbox
-from storage.sealing import NO_KEYS
 from storage.transitions import JobWriter
-from storage.webhooks import Webhooks
 from tests.factories import NOW, every, make_job
 
 PRODUCTS = 20
@@ -252,28 +248,6 @@ async def test_the_walk_over_cron_jobs_reads_a_page_at_a_time_of_these_alone(exp
     assert [len(page) for page in pages] == [50, JOBS // 39 + 1 - 50]
     # The one that the page before ended with is passed over.
     await explained.check(most=len(pages[1]) + 1)
-
-
-def delivery(number: int) -> dict[str, Any]:
-    full = number < 3000
-    place = {"webhook_id": "wh_full" if full else "wh_other", "chain": f"chain_{number}", "number": number}
-    told = {"event": "job.failed", "job_id": f"job_{number}", "body": "{}", "tries": 0, "attempts": []}
-    more = {"token": None, "parked": False, "reason": None, "created_at": NOW, "completed_at": None}
-    due_at = NOW + timedelta(milliseconds=number)
-    return {**place, **told, **more, "_id": f"dlv_{number}", "status": "pending", "due_at": due_at}
-
-
-async def test_deliveries_to_a_webhook_without_room_are_passed_over_unread(explained: Explained) -> None:
-    await explained.database.command("profile", 0)
-    await explained.database["deliveries"].insert_many([delivery(number) for number in range(3100)])
-    await explained.database.command("profile", 2)
-    deliveries = Deliveries(explained.database, Webhooks(explained.database, NO_KEYS))
-    room = Room(8, Counter(wh_full=8))
-    assert await deliveries.next_due(room) == NOW + timedelta(milliseconds=3000)
-    at = NOW + timedelta(minutes=1)
-    assert (await deliveries.claim(32, room, "t1", at, timedelta(seconds=45))).moved
-    # The other webhook is not there: all that was planned for it is removed.
-    await explained.check(most=100, collection="deliveries")
 
 
 def execution(number: int) -> dict[str, Any]:

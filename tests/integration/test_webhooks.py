@@ -24,7 +24,6 @@ from tests.webhooks import (
     SETTINGS,
     SOON,
     all_over,
-    deliveries,
     receiving,
     set_webhook,
     until_delivered,
@@ -260,31 +259,6 @@ async def test_secrets_are_neither_stored_nor_shown(gateway: LiveGateway, mongod
     assert written not in raw
     assert b64decode(written) not in raw
     assert "secret" not in str(await gateway.data("{ webhooks { id url events filter } }"))
-
-
-async def test_deliveries_are_listed_page_by_page(gateway: LiveGateway) -> None:
-    async with receiving() as receiver, gateway.worker(HANDLERS, delivery=SOON):
-        webhook = await webhook_id(gateway, receiver.url)
-        jobs = [await gateway.dispatched() for _ in range(5)]
-        found = await until_delivered(gateway, webhook, lambda found: len(found) == 5 and all_over(found))
-        pages, after = [], None
-        while True:
-            page = (
-                await gateway.data(
-                    "query ($id: ID!, $after: String) { node(id: $id) { ... on Webhook { deliveries(first: 2, after: $after) "
-                    "{ nodes { id } pageInfo { hasNextPage endCursor } } } } }",
-                    id=webhook,
-                    after=after,
-                )
-            )["node"]["deliveries"]
-            pages.append([one["id"] for one in page["nodes"]])
-            after = page["pageInfo"]["endCursor"]
-            if not page["pageInfo"]["hasNextPage"]:
-                break
-    assert [len(page) for page in pages] == [2, 2, 1]
-    assert [one for page in pages for one in page] == [one["id"] for one in found]
-    assert sorted(one["jobId"] for one in found) == sorted(jobs)
-    assert await deliveries(gateway, webhook, status="DEAD") == []
 
 
 async def test_one_that_answers_slowly_does_not_hold_up_the_others(gateway: LiveGateway) -> None:
