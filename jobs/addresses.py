@@ -13,6 +13,7 @@ from jobs.errors import JobgateError
 
 SCHEMES: Final = ("http", "https")
 
+_PORTS: Final = range(1, 65_536)
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-f]*")
 
 
@@ -46,6 +47,8 @@ def parse_url(text: str) -> httpx.URL:
         raise BadUrl("has no host")
     if b"%" in url.raw_host:
         raise BadUrl("has a character in its host that no host has")
+    if url.port is not None and url.port not in _PORTS:
+        raise BadUrl(f"has a port that is not one of {_PORTS[0]} to {_PORTS[-1]}")
     return url
 
 

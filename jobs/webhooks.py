@@ -92,7 +92,6 @@ class Delivery:
     event: EventType
     job_id: str
     status: DeliveryStatus
-    body: str
     tries: int
     """How often it has failed since it was due, or was last asked for again."""
     attempts: tuple[Try, ...]
@@ -110,6 +109,8 @@ class Verdict:
     next_attempt_at: datetime | None = None
     reason: str | None = None
     disables: str | None = None
+    failing_since: datetime | None = None
+    """The webhook is to be switched off only if it has failed since then without a break; None: in any case."""
 
 
 _TOLD_AS: Final[Mapping[EventType, EventType]] = MappingProxyType(
@@ -180,7 +181,9 @@ def judge(
     if failing_since is not None and last.at - failing_since >= FAILING_FOR:
         disables = f"it has failed for {FAILING_FOR.days} days"
     if tries >= len(retries) or disables:
-        return Verdict(DeliveryStatus.DEAD, reason=f"failed {tries + 1} times, last: {_why(last)}", disables=disables)
+        reason = f"failed {tries + 1} times, last: {_why(last)}"
+        since = failing_since if disables else None
+        return Verdict(DeliveryStatus.DEAD, reason=reason, disables=disables, failing_since=since)
     # Spread by a tenth either way, so that what failed together does not come back together.
     wait = retries[tries] * (0.9 + 0.2 * draw)
     asked = min(last.retry_after or timedelta(0), _LONGEST_WAIT)

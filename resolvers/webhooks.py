@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,7 @@ from jobs.standard_webhooks import BadSecret, new_secret, secret_from_text, secr
 from jobs.webhooks import WEBHOOK_PREFIX, Delivery, DeliveryStatus, Webhook
 from resolvers.reading import check_event_filter
 from resolvers.services import Principal, Services
-from storage.deliveries import delivery_number
+from storage.delivery_documents import delivery_number
 from storage.signals import Topic
 from storage.webhooks import NewWebhook
 
@@ -33,7 +33,7 @@ class WebhookRequest:
 
     url: str
     events: tuple[EventType, ...]
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     product: str | None = None
     env: str | None = None
     filter: JobFilter = field(default_factory=JobFilter)
@@ -44,7 +44,7 @@ class WebhookSet:
     """A webhook, and its secret where it was chosen for the caller: nobody can read it again."""
 
     webhook: Webhook
-    secret: str | None
+    secret: str | None = field(repr=False)
 
 
 async def set_webhook(services: Services, principal: Principal, request: WebhookRequest) -> WebhookSet:
@@ -93,15 +93,18 @@ async def delete_webhook(services: Services, principal: Principal, webhook_id: s
 async def list_deliveries(
     services: Services,
     principal: Principal,
-    webhook_id: str,
+    webhook_ids: Sequence[str],
     first: int,
     after: str | None,
     status: DeliveryStatus | None,
-) -> Page[Delivery]:
-    """What a webhook is sent, the newest events first. Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``."""
+) -> Mapping[str, Page[Delivery]]:
+    """What each webhook that exists and that the caller may see is sent, the newest events first, by its id.
+
+    Raises ``InvalidInput``, ``BadCursor``, ``StoreUnavailable``.
+    """
     size = page_size(first, "first")
     before = None if after is None else decode_cursor(after, "delivery", _number)
-    return await services.deliveries.page(webhook_id, status, size, before)
+    return await services.deliveries.pages(webhook_ids, status, size, before)
 
 
 async def find_delivery(services: Services, principal: Principal, delivery_id: str) -> Delivery | None:
@@ -110,7 +113,16 @@ async def find_delivery(services: Services, principal: Principal, delivery_id: s
 
 
 async def redeliver(services: Services, principal: Principal, delivery_id: str) -> Delivery | None:
-    """Send it once more, with all its retries; None when there is none that the caller may see."""
+    """Send it once more, with all its retries; None when there is none that the caller may see.
+
+    Raises ``InvalidInput`` when its webhook is switched off, ``StoreUnavailable``.
+    """
+    known = await services.deliveries.find(delivery_id)
+    webhook = None if known is None else await services.webhooks.find(known.webhook_id)
+    if webhook is None:
+        return None
+    if not webhook.enabled:
+        raise InvalidInput([Issue(("deliveryId",), "is for a webhook that is switched off: set that again first")])
     delivery = await services.deliveries.redeliver(delivery_id)
     if delivery is not None:
         services.signals.wake(Topic.DELIVERIES)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from jobs.history import History
 from jobs.job import Job
+from jobs.paging import Page
+from jobs.webhooks import Delivery, DeliveryStatus
 from resolvers.log import EventPage, events_of_jobs
 from resolvers.reading import find_jobs, read_histories
 from resolvers.services import Principal, Services
+from resolvers.webhooks import list_deliveries
 
 Value = TypeVar("Value")
 
@@ -27,6 +30,19 @@ class Slice(NamedTuple):
     job_id: str
 
 
+class DeliverySlice(NamedTuple):
+    """A page of what a webhook is sent, in the same way."""
+
+    first: int
+    after: str | None
+    status: DeliveryStatus | None
+    webhook_id: str
+
+
+AnySlice: TypeAlias = Slice | DeliverySlice
+"""Its last field is the id of what it belongs to, those before are the arguments."""
+
+
 @dataclass
 class Context:
     """One per HTTP request, but one per WebSocket connection: nothing that is read may be kept in it."""
@@ -36,6 +52,7 @@ class Context:
     jobs: DataLoader[str, Job | None] = field(init=False)
     histories: DataLoader[Slice, History | None] = field(init=False)
     events: DataLoader[Slice, EventPage | None] = field(init=False)
+    deliveries: DataLoader[DeliverySlice, Page[Delivery] | None] = field(init=False)
     connection_params: dict[str, object] | None = None
     last_event_id: str | None = None
     """The cursor that the client of an event stream has come to: its request is the one that it began with."""
@@ -46,6 +63,7 @@ class Context:
         self.jobs = DataLoader(self._load_jobs, cache=False)
         self.histories = DataLoader(self._load_histories, cache=False)
         self.events = DataLoader(self._load_events, cache=False)
+        self.deliveries = DataLoader(self._load_deliveries, cache=False)
 
     async def _load_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
         found = await find_jobs(self.services, self.principal, job_ids)
@@ -61,19 +79,25 @@ class Context:
             slices, lambda ids, first, after: events_of_jobs(self.services, self.principal, ids, first, after)
         )
 
+    async def _load_deliveries(self, slices: Sequence[DeliverySlice]) -> list[Page[Delivery] | BaseException | None]:
+        return await _together(
+            slices,
+            lambda ids, first, after, status: list_deliveries(self.services, self.principal, ids, first, after, status),
+        )
+
 
 async def _together(
-    slices: Sequence[Slice], read: Callable[[Sequence[str], int, str | None], Awaitable[Mapping[str, Value]]]
+    slices: Sequence[AnySlice], read: Callable[..., Awaitable[Mapping[str, Value]]]
 ) -> list[Value | BaseException | None]:
     """One read for all that have the same paging arguments; what it raises is the answer of these alone."""
-    groups: defaultdict[tuple[int, str | None], list[Slice]] = defaultdict(list)
+    groups: defaultdict[tuple[object, ...], list[AnySlice]] = defaultdict(list)
     for one in slices:
-        groups[one.first, one.after].append(one)
-    answers: dict[Slice, Value | BaseException | None] = {}
-    for (first, after), members in groups.items():
+        groups[one[:-1]].append(one)
+    answers: dict[AnySlice, Value | BaseException | None] = {}
+    for arguments, members in groups.items():
         try:
-            found = await read([one.job_id for one in members], first, after)
-            answers |= {one: found.get(one.job_id) for one in members}
+            found = await read([one[-1] for one in members], *arguments)
+            answers |= {one: found.get(one[-1]) for one in members}
         except Exception as error:  # it is told to those who have asked for it
             answers |= dict.fromkeys(members, error)
     return [answers[one] for one in slices]

@@ -154,7 +154,7 @@ class Mutation:
         description=(
             "Have a URL be told of events from now on, by POST requests that are signed after Standard Webhooks. Setting the "
             "same url again, in the same product and env, replaces its events, filter and secret; for a day messages are "
-            "signed with the secret before as well."
+            "signed with the secrets before as well."
         )
     )
     async def set_webhook(
@@ -173,10 +173,16 @@ class Mutation:
         return NotFound.of("webhook", id)
 
     @strawberry.mutation(
-        description="Attempt a delivery at once and, if that fails, as often as a new one; also one that was delivered."
+        description=(
+            "Attempt a delivery at once and, if that fails, as often as a new one; also one that was delivered, but none of a "
+            "webhook that is switched off."
+        )
     )
     async def redeliver(self, info: Info, delivery_id: DeliveryId) -> RedeliverResult:
-        delivery = await redeliver(info.context.services, info.context.principal, delivery_id)
+        try:
+            delivery = await redeliver(info.context.services, info.context.principal, delivery_id)
+        except BadInput as error:
+            return InvalidInput.from_domain(error)
         return NotFound.of("delivery", delivery_id) if delivery is None else Delivery.from_domain(delivery)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Final, Self
 
 import strawberry
 from strawberry import argument
@@ -14,15 +14,21 @@ from jobs.times import to_milliseconds
 from jobs.webhooks import Delivery as DomainDelivery
 from jobs.webhooks import Try
 from jobs.webhooks import Webhook as DomainWebhook
-from resolvers.webhooks import WebhookRequest, delivery_cursor, list_deliveries
+from resolvers.webhooks import WebhookRequest, delivery_cursor
 from resolvers.webhooks import WebhookSet as DomainWebhookSet
 from schema.arguments import After, First
-from schema.context import Info
+from schema.context import DeliverySlice, Info
 from schema.enums import DeliveryStatus, EventType
 from schema.jobs import JobFilter
 from schema.node import Node, PageInfo
 from schema.problems import Forbidden, InvalidInput, NotFound
 from schema.scalars import JSON, Milliseconds
+
+
+def _unshown(field: Any) -> Any:
+    """The field, but left out where an object is printed: in a traceback, or a log."""
+    field.repr = False
+    return field
 
 
 @strawberry.type(description="One attempt at a delivery.")
@@ -108,9 +114,8 @@ class Webhook(Node):
         after: After = None,
         status: Annotated[DeliveryStatus | None, argument(description="Only these; all unless given.")] = None,
     ) -> DeliveryConnection:
-        context = info.context
-        page = await list_deliveries(context.services, context.principal, self.id, first, after, status)
-        return DeliveryConnection.from_domain(page)
+        page = await info.context.deliveries.load(DeliverySlice(first, after, status, self.id))
+        return DeliveryConnection.from_domain(page or NO_DELIVERIES)
 
     @classmethod
     def from_domain(cls, webhook: DomainWebhook) -> Self:
@@ -133,8 +138,11 @@ class SetWebhookInput:
     events: list[EventType] = strawberry.field(
         description="What it is told of. Retries and new schedules are JOB_SCHEDULED as well; JOB_STARTED is told once a run."
     )
-    secret: str | None = strawberry.field(
-        default=None, description="whsec_ and 24 to 64 bytes in base64. Chosen for you, and shown once, when left out."
+    secret: str | None = _unshown(
+        strawberry.field(
+            default=None,
+            description="whsec_ and 24 to 64 bytes in base64. Chosen for you, and shown once, when left out.",
+        )
     )
     product: str | None = strawberry.field(default=None, description="Of jobs of this product only.")
     env: str | None = strawberry.field(default=None, description="Of jobs in this environment only.")
@@ -156,8 +164,10 @@ class SetWebhookInput:
 @strawberry.type(description="A webhook that was set.")
 class WebhookSet:
     webhook: Webhook = strawberry.field(description="The webhook.")
-    secret: str | None = strawberry.field(
-        description="What its messages are signed with. Only when it was chosen for you, and only now."
+    secret: str | None = _unshown(
+        strawberry.field(
+            description="What its messages are signed with. Only when it was chosen for you, and only now."
+        )
     )
 
     @classmethod
@@ -170,6 +180,9 @@ class DeletedWebhook:
     id: strawberry.ID = strawberry.field(description="The id that it had.")
 
 
+NO_DELIVERIES: Final[Page[DomainDelivery]] = Page([], has_next=False, has_previous=False)
+"""Of a webhook that was deleted since it was found."""
+
 SetWebhookResult = Annotated[
     WebhookSet | InvalidInput | Forbidden,
     strawberry.union("SetWebhookResult", description="The webhook, or why it was not set."),
@@ -179,7 +192,7 @@ DeleteWebhookResult = Annotated[
     strawberry.union("DeleteWebhookResult", description="The id of what was deleted, or why nothing was."),
 ]
 RedeliverResult = Annotated[
-    Delivery | NotFound | Forbidden,
+    Delivery | InvalidInput | NotFound | Forbidden,
     strawberry.union("RedeliverResult", description="The delivery as it is now, or why it is not sent again."),
 ]
 

@@ -11,21 +11,22 @@ from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from pymongo import ReturnDocument, UpdateOne
 
-from jobs.events import EventType
 from jobs.paging import Page
+from jobs.times import EPOCH
 from jobs.webhooks import Delivery, DeliveryStatus, Try, Verdict
 from storage.client import Collection, Database, aggregate
+from storage.delivery_documents import UNSAID, delivery_from_document, try_to_document
 from storage.documents import Document
 from storage.errors import mongodb_errors
-from storage.webhooks import Webhooks
+from storage.indexes import DUE
+from storage.webhooks import Target, Webhooks
 
 _KEPT_ATTEMPTS: Final = 20
 _LOOK_AGAIN: Final = timedelta(seconds=1)
-_LOOK_AT_PARKED: Final = timedelta(minutes=5)
 _PENDING: Final = DeliveryStatus.PENDING.value
 _PLACE: Final = dict.fromkeys(("webhook_id", "chain", "number", "due_at", "token"), 1)
 """What is needed to choose what is attempted: not what it says."""
@@ -36,8 +37,18 @@ class Claimed:
     """A delivery that this process is to attempt now; ``token`` fences what it writes about it."""
 
     delivery: Delivery
-    url: str
+    body: str
+    target: Target
+    """As the webhook was set when this was claimed."""
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What was claimed. ``moved``: others were put out of the way, so that what is due behind them can be seen now."""
+
+    claimed: Sequence[Claimed]
+    moved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,34 +80,39 @@ class Deliveries:
         self._deliveries: Collection = database["deliveries"]
         self._webhooks = webhooks
 
-    async def claim(self, limit: int, room: Room, token: str, now: datetime, hold: timedelta) -> list[Claimed]:
+    async def claim(self, limit: int, room: Room, token: str, now: datetime, hold: timedelta) -> Claims:
         """Up to ``limit`` deliveries that are due, the most overdue first, and no more to a webhook than there is room for.
 
-        They are this process's alone until ``hold`` is over: then somebody else may take them.
+        They are this process's alone until ``hold`` is over: then somebody else may take them. What is due to webhooks that
+        are switched off, or are no more, does not stay due.
         """
         due: Document = {"status": _PENDING, "due_at": {"$lte": now}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            looked_at = await self._deliveries.find(due, _PLACE).sort([("due_at", 1)]).limit(limit).to_list(limit)
+            looked_at = await self._deliveries.find(due, _PLACE, sort=[("due_at", 1)], limit=limit, hint=DUE).to_list(
+                limit
+            )
             heads = await self._heads({one["chain"] for one in looked_at})
             # Others may have concluded some of them meanwhile: then their chains may be empty.
             found = [one for one in looked_at if one["chain"] in heads]
-            await self._park([one for one in found if one["number"] > heads[one["chain"]]["number"]], heads, now)
-            urls = await self._webhooks.urls({one["webhook_id"] for one in found})
-            firsts = [one for one in found if one["number"] == heads[one["chain"]]["number"]]
-            there = room.fitting([one for one in firsts if one["webhook_id"] in urls])
-            claimed = await asyncio.gather(*(self._take(one, token, now + hold) for one in there))
-            orphans = [one["_id"] for one in firsts if one["webhook_id"] not in urls]
-            if orphans:
-                # Planned by somebody who did not know yet that their webhook was deleted.
-                await self._deliveries.delete_many({"_id": {"$in": orphans}})
-        return [Claimed(one, urls[one.webhook_id], token) for one in claimed if one is not None]
+            targets = await self._webhooks.targets({one["webhook_id"] for one in found})
+            told = [one for one in found if one["webhook_id"] in targets and targets[one["webhook_id"]].off is None]
+            firsts = [one for one in told if one["number"] == heads[one["chain"]]["number"]]
+            waiting = [one for one in told if one["number"] > heads[one["chain"]]["number"]]
+            untold = [one for one in found if one not in told]
+            await self._park(waiting, heads, now)
+            await self._drop(untold, targets)
+            taken = await self._take_all(room.fitting(firsts), token, now + hold)
+        claimed = [
+            Claimed(delivery_from_document(one), one["body"], targets[one["webhook_id"]], token) for one in taken
+        ]
+        return Claims(claimed, moved=bool(waiting or untold))
 
     async def next_due(self, room: Room) -> datetime | None:
         """When the next delivery is due that :meth:`claim` would find; None when none is pending."""
+        # All are due at some time: only where the first field is asked for does MongoDB look for the second in the index.
+        wanted = {"status": _PENDING, "due_at": {"$gte": EPOCH}, "webhook_id": {"$nin": room.full}}
         with mongodb_errors():
-            document = await self._deliveries.find_one(
-                {"status": _PENDING, "webhook_id": {"$nin": room.full}}, {"due_at": 1}, sort=[("due_at", 1)]
-            )
+            document = await self._deliveries.find_one(wanted, {"due_at": 1}, sort=[("due_at", 1)], hint=DUE)
         return None if document is None else document["due_at"]
 
     async def conclude(self, claimed: Claimed, last: Try, verdict: Verdict) -> bool:
@@ -111,7 +127,7 @@ class Deliveries:
         update = {
             "$set": settings,
             "$inc": {"tries": 0 if last.succeeded else 1},
-            "$push": {"attempts": {"$each": [_try_to_document(last)], "$slice": -_KEPT_ATTEMPTS}},
+            "$push": {"attempts": {"$each": [try_to_document(last)], "$slice": -_KEPT_ATTEMPTS}},
             **({"$currentDate": {"completed_at": True}} if over else {}),
         }
         with mongodb_errors():
@@ -122,21 +138,21 @@ class Deliveries:
                 await self._release_next(known["chain"])
         return known is not None
 
-    async def give_back(self, claimed: Claimed, now: datetime) -> None:
-        """The attempt was not made, or nobody knows how it went: somebody else is to make it at once."""
+    async def give_back(self, claimed: Claimed, due_at: datetime) -> None:
+        """The attempt was not made, or nobody knows how it went: somebody is to make it at ``due_at``."""
         with mongodb_errors():
             await self._deliveries.update_one(
-                {"_id": claimed.delivery.id, "token": claimed.token}, {"$set": {"due_at": now, "token": None}}
+                {"_id": claimed.delivery.id, "token": claimed.token}, {"$set": {"due_at": due_at, "token": None}}
             )
 
-    async def bury(self, webhook_id: str, reason: str) -> None:
-        """What waits for a webhook that is switched off is dead."""
-        dead = {"status": DeliveryStatus.DEAD.value, "reason": reason, "due_at": None, "token": None}
+    async def bury(self, webhook_id: str, reason: str, disabled_at: datetime) -> None:
+        """What waited for a webhook when it was switched off is dead; not what it is told of once it was set again.
+
+        What is being attempted just now is its worker's to judge.
+        """
+        waited = {"webhook_id": webhook_id, "status": _PENDING, "token": None, "created_at": {"$lte": disabled_at}}
         with mongodb_errors():
-            await self._deliveries.update_many(
-                {"webhook_id": webhook_id, "status": _PENDING},
-                {"$set": dead, "$currentDate": {"completed_at": True}},
-            )
+            await self._deliveries.update_many(waited, _death(reason))
 
     async def forget(self, webhook_id: str) -> None:
         """Remove all of a webhook that is no more."""
@@ -150,28 +166,29 @@ class Deliveries:
         idle = {"_id": {"$eq": delivery_id}, "token": None}
         with mongodb_errors():
             document = await self._deliveries.find_one_and_update(
-                idle, [{"$set": again}], return_document=ReturnDocument.AFTER
+                idle, [{"$set": again}], UNSAID, return_document=ReturnDocument.AFTER
             )
         return await self.find(delivery_id) if document is None else delivery_from_document(document)
 
     async def find(self, delivery_id: str) -> Delivery | None:
         with mongodb_errors():
-            document = await self._deliveries.find_one({"_id": {"$eq": delivery_id}})
+            document = await self._deliveries.find_one({"_id": {"$eq": delivery_id}}, UNSAID)
         return None if document is None else delivery_from_document(document)
 
-    async def page(
-        self, webhook_id: str, status: DeliveryStatus | None, size: int, before: int | None
-    ) -> Page[Delivery]:
-        """Those of a webhook, the newest events first; those of events before the number ``before``."""
-        wanted: Document = {"webhook_id": {"$eq": webhook_id}}
-        if status is not None:
-            wanted["status"] = status.value
+    async def pages(
+        self, webhook_ids: Sequence[str], status: DeliveryStatus | None, size: int, before: int | None
+    ) -> Mapping[str, Page[Delivery]]:
+        """Of each webhook that exists, by id: its deliveries, the newest events first; those of events before ``before``.
+
+        One query.
+        """
+        wanted: Document = {} if status is None else {"status": status.value}
         if before is not None:
             wanted["number"] = {"$lt": before}
-        with mongodb_errors():
-            cursor = self._deliveries.find(wanted).sort([("number", -1)]).limit(size + 1)
-            found = [delivery_from_document(one) for one in await cursor.to_list(size + 1)]
-        return Page(found[:size], has_next=len(found) > size, has_previous=before is not None)
+        listed = [{"$match": wanted}, {"$sort": {"number": -1}}, {"$limit": size + 1}, {"$project": UNSAID}]
+        belonging = {"from": "deliveries", "localField": "_id", "foreignField": "webhook_id", "pipeline": listed}
+        found = await self._webhooks.with_each(webhook_ids, {**belonging, "as": "deliveries"})
+        return {one["_id"]: _page(one["deliveries"], size, before) for one in found}
 
     async def _heads(self, chains: Ids[str]) -> Mapping[str, Document]:
         """The first pending delivery of each chain."""
@@ -194,23 +211,35 @@ class Deliveries:
         """
         if not waiting:
             return
-        earliest, latest = now + _LOOK_AGAIN, now + _LOOK_AT_PARKED
+        # Whatever concludes the first releases the next. If it is killed before it can, the next is due no later than the first
+        # was: each is found without being looked at every now and then, which many of them would crowd out others with.
+        earliest = now + _LOOK_AGAIN
         writes = [
             UpdateOne(
-                {"_id": one["_id"], "due_at": one["due_at"], "token": one["token"]},
-                {
-                    "$set": {
-                        "token": None,
-                        "due_at": max(earliest, min(heads[one["chain"]]["due_at"], latest)),
-                        "parked": True,
-                    }
-                },
+                _as_seen(one),
+                {"$set": {"token": None, "due_at": max(earliest, heads[one["chain"]]["due_at"]), "parked": True}},
             )
             for one in waiting
         ]
         await self._deliveries.bulk_write(writes, ordered=False)
-        for chain in {one["chain"] for one in waiting}:
-            await self._release_next(chain)
+        await self._release({one["chain"] for one in waiting})
+
+    async def _drop(self, untold: Sequence[Document], targets: Mapping[str, Target]) -> None:
+        """End what is due to webhooks that are to be told nothing."""
+        if not untold:
+            return
+        # Planned, or given back, by somebody who did not know yet that their webhook was deleted or switched off.
+        orphaned = {one["webhook_id"] for one in untold} - targets.keys()
+        if orphaned:
+            await self._deliveries.delete_many({"webhook_id": {"$in": list(orphaned)}})
+        dead = [(one, targets[one["webhook_id"]]) for one in untold if one["webhook_id"] in targets]
+        writes = [UpdateOne(_as_seen(one), _death(switched_off(target.off))) for one, target in dead]
+        if writes:
+            await self._deliveries.bulk_write(writes, ordered=False)
+            await self._release({one["chain"] for one, _ in dead})
+
+    async def _release(self, chains: Ids[str]) -> None:
+        await asyncio.gather(*map(self._release_next, chains))
 
     async def _release_next(self, chain: str) -> None:
         """The next of a chain need not wait any longer."""
@@ -220,44 +249,38 @@ class Deliveries:
                 {"_id": document["_id"], "parked": True}, [{"$set": {"due_at": "$$NOW", "parked": False}}]
             )
 
-    async def _take(self, one: Document, token: str, until: datetime) -> Delivery | None:
-        document = await self._deliveries.find_one_and_update(
-            {"_id": one["_id"], "status": _PENDING, "due_at": one["due_at"], "token": one["token"]},
-            {"$set": {"token": token, "due_at": until, "parked": False}},
-            return_document=ReturnDocument.AFTER,
+    async def _take_all(self, wanted: Sequence[Document], token: str, until: datetime) -> list[Document]:
+        """Those that nobody else took. What keeps one from being taken is raised only where none was: taken is taken."""
+        settings = {"$set": {"token": token, "due_at": until, "parked": False}}
+        answers = await asyncio.gather(
+            *(
+                self._deliveries.find_one_and_update(_as_seen(one), settings, return_document=ReturnDocument.AFTER)
+                for one in wanted
+            ),
+            return_exceptions=True,
         )
-        return None if document is None else delivery_from_document(document)
+        taken: list[Document] = [one for one in answers if isinstance(one, dict)]
+        failures = [one for one in answers if isinstance(one, BaseException)]
+        if failures and not taken:
+            raise failures[0]
+        return taken
 
 
-def delivery_number(delivery_id: str) -> int:
-    """The feed number of the event that a delivery tells of."""
-    return int(delivery_id.rpartition("_")[2])
+def _page(documents: Sequence[Document], size: int, before: int | None) -> Page[Delivery]:
+    found = [delivery_from_document(one) for one in documents]
+    return Page(found[:size], has_next=len(found) > size, has_previous=before is not None)
 
 
-def delivery_from_document(document: Mapping[str, Any]) -> Delivery:
-    return Delivery(
-        id=document["_id"],
-        webhook_id=document["webhook_id"],
-        event=EventType(document["event"]),
-        job_id=document["job_id"],
-        status=DeliveryStatus(document["status"]),
-        body=document["body"],
-        tries=document["tries"],
-        attempts=tuple(map(_try_from_document, document["attempts"])),
-        next_attempt_at=document["due_at"],
-        created_at=document["created_at"],
-        reason=document["reason"],
-    )
+def switched_off(why: str | None) -> str:
+    """Why a delivery is dead that waited for a webhook which was switched off."""
+    return f"the webhook was switched off: {why}"
 
 
-def _try_to_document(one: Try) -> Document:
-    return {
-        "at": one.at,
-        "ms": round(one.duration / timedelta(milliseconds=1)),
-        "status": one.status,
-        "error": one.error,
-    }
+def _as_seen(one: Document) -> Document:
+    """Matches it only if nobody has had anything to do with it since."""
+    return {"_id": one["_id"], "status": _PENDING, "due_at": one["due_at"], "token": one["token"]}
 
 
-def _try_from_document(document: Mapping[str, Any]) -> Try:
-    return Try(document["at"], timedelta(milliseconds=document["ms"]), document["status"], document["error"])
+def _death(reason: str) -> Document:
+    dead = {"status": DeliveryStatus.DEAD.value, "reason": reason, "due_at": None, "token": None}
+    return {"$set": dead, "$currentDate": {"completed_at": True}}

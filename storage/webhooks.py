@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,13 +16,16 @@ from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
 from jobs.times import to_milliseconds
 from jobs.webhooks import Webhook
-from storage.client import Collection, Database
+from storage.client import Collection, Database, aggregate
 from storage.documents import Document
 from storage.errors import mongodb_errors
-from storage.sealing import Sealer
+from storage.sealing import CannotOpen, Sealer
 
 ROTATION: Final = timedelta(days=1)
 """For so long a secret that was replaced goes on signing beside the new one."""
+
+_MOST_FORMER: Final = 5
+"""So many replaced secrets sign at most: who sets more within a day than that has lost the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,18 @@ class NewWebhook:
     product: str | None
     env: str | None
     since: int
-    secret: bytes
+    secret: bytes = field(repr=False)
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the messages of a webhook go. ``off``: why it is switched off; None while it is on."""
+
+    url: str
+    generation: int
+    """Raised each time that it is set: tells what is known of a webhook from what is known of it as it is now."""
+    off: str | None
 
 
 class Webhooks:
@@ -52,33 +65,18 @@ class Webhooks:
         return self._sealer.can_seal
 
     async def set(self, new: NewWebhook, new_id: str) -> Webhook:
-        """Store it as ``new_id``, or under the id that it has: then it is switched on, and both secrets sign for a while.
+        """Store it as ``new_id``, or under the id that it has: then it is switched on, and the secrets before sign for a while.
 
         Raises ``StoreUnavailable``; what it sets is the same if it is asked for again.
         """
         place = {"product": new.product, "env": new.env, "url": new.url}
-        inserted = {
-            "_id": new_id,
-            **place,
-            **self._settings(new, new_id),
-            "previous": None,
-            "since": new.since,
-            "created_at": new.now,
-        }
         while True:
             with mongodb_errors():
                 known = await self._webhooks.find_one({name: {"$eq": value} for name, value in place.items()})
-                if known is not None:
-                    document = await self._replace(known["_id"], new)
-                    if document is not None:
-                        return webhook_from_document(document)
-                    continue
-                try:
-                    await self._webhooks.insert_one(inserted)
-                except DuplicateKeyError:
-                    # Somebody else was faster to set it.
-                    continue
-            return webhook_from_document(inserted)
+                document = await (self._insert(new, new_id) if known is None else self._replace(known, new))
+            # Else somebody was faster to set or to delete it.
+            if document is not None:
+                return webhook_from_document(document)
 
     async def list_all(self) -> list[Webhook]:
         """All there are, the oldest first."""
@@ -89,13 +87,25 @@ class Webhooks:
         with mongodb_errors():
             return [webhook_from_document(one) async for one in self._webhooks.find({"enabled": True}, _SHOWN)]
 
-    async def urls(self, webhook_ids: Ids[str]) -> Mapping[str, str]:
+    async def targets(self, webhook_ids: Ids[str]) -> Mapping[str, Target]:
         """Where those of them lead that there are, by id."""
         if not webhook_ids:
             return {}
+        shown = dict.fromkeys(("url", "generation", "enabled", "disabled_reason"), 1)
         with mongodb_errors():
-            found = self._webhooks.find({"_id": {"$in": list(webhook_ids)}}, {"url": 1})
-            return {one["_id"]: one["url"] async for one in found}
+            found = self._webhooks.find({"_id": {"$in": list(webhook_ids)}}, shown)
+            return {one["_id"]: _target_from_document(one) async for one in found}
+
+    async def with_each(self, webhook_ids: Sequence[str], belonging: Document) -> list[Document]:
+        """Those of them that there are: their ids, and what a ``$lookup`` finds to belong to each."""
+        stages: list[Document] = [
+            {"$match": {"_id": {"$in": list(webhook_ids)}}},
+            {"$project": {"_id": 1}},
+            {"$lookup": belonging},
+        ]
+        with mongodb_errors():
+            found: list[Document] = await (await aggregate(self._webhooks, stages)).to_list(len(webhook_ids))
+        return found
 
     async def find(self, webhook_id: str) -> Webhook | None:
         with mongodb_errors():
@@ -111,9 +121,10 @@ class Webhooks:
             document = await self._webhooks.find_one({"_id": webhook_id}, {"secret": 1, "previous": 1})
         if document is None:
             return ()
-        previous = document["previous"]
-        sealed = [document["secret"], *([previous["secret"]] if previous and previous["until"] > now else [])]
-        return [self._sealer.open(one, webhook_id) for one in sealed]
+        former = [one["secret"] for one in document["previous"] if one["until"] > now]
+        # One whose key is gone, that of a receiver which is late to change over, must not keep the new one from signing.
+        opened = [secret for one in former if (secret := self._opened(one, webhook_id)) is not None]
+        return [self._sealer.open(document["secret"], webhook_id), *opened]
 
     async def delete(self, webhook_id: str) -> bool:
         """Whether it was there."""
@@ -135,12 +146,33 @@ class Webhooks:
                 {"_id": webhook_id, "failing_since": {"$ne": None}}, {"$set": {"failing_since": None}}
             )
 
-    async def disable(self, webhook_id: str, reason: str) -> None:
-        """Switch it off until it is set again."""
+    async def disable(
+        self, webhook_id: str, generation: int, reason: str, failing_since: datetime | None = None
+    ) -> datetime | None:
+        """Switch it off until it is set again; answer when that was.
+
+        None when nothing changed: it is off, was set after this ``generation``, or has not only failed ``failing_since`` then
+        (None: whatever else it has answered).
+        """
+        wanted: Document = {"_id": webhook_id, "enabled": True, "generation": generation}
+        if failing_since is not None:
+            wanted["failing_since"] = failing_since
+        off = {"enabled": False, "disabled_reason": {"$literal": reason}, "disabled_at": "$$NOW"}
         with mongodb_errors():
-            await self._webhooks.update_one(
-                {"_id": webhook_id, "enabled": True}, {"$set": {"enabled": False, "disabled_reason": reason}}
+            document = await self._webhooks.find_one_and_update(
+                wanted, [{"$set": off}], {"disabled_at": 1}, return_document=ReturnDocument.AFTER
             )
+        return None if document is None else document["disabled_at"]
+
+    async def _insert(self, new: NewWebhook, new_id: str) -> Document | None:
+        place = {"product": new.product, "env": new.env, "url": new.url}
+        lasting = {"previous": [], "generation": 1, "since": new.since, "created_at": new.now}
+        document = {"_id": new_id, **place, **self._settings(new, new_id), **lasting}
+        try:
+            await self._webhooks.insert_one(document)
+        except DuplicateKeyError:
+            return None
+        return document
 
     def _settings(self, new: NewWebhook, webhook_id: str) -> Document:
         return {
@@ -149,19 +181,45 @@ class Webhooks:
             "secret": self._sealer.seal(new.secret, webhook_id),
             "enabled": True,
             "disabled_reason": None,
+            "disabled_at": None,
             "failing_since": None,
         }
 
-    async def _replace(self, webhook_id: str, new: NewWebhook) -> Document | None:
-        until = {"$add": ["$$NOW", to_milliseconds(ROTATION)]}
+    async def _replace(self, known: Document, new: NewWebhook) -> Document | None:
+        webhook_id, generation = known["_id"], known["generation"]
         # One that was switched off begins anew: it is not told of what happened meanwhile.
         since = {"$cond": ["$enabled", "$since", {"$literal": new.since}]}
         settings = {name: {"$literal": value} for name, value in self._settings(new, webhook_id).items()}
-        update = [{"$set": {"previous": {"secret": "$secret", "until": until}, "since": since}}, {"$set": settings}]
+        lasting = {"previous": self._former(known, new.secret), "since": since, "generation": generation + 1}
         found: Document | None = await self._webhooks.find_one_and_update(
-            {"_id": webhook_id}, update, return_document=ReturnDocument.AFTER
+            {"_id": webhook_id, "generation": generation},
+            [{"$set": lasting}, {"$set": settings}],
+            return_document=ReturnDocument.AFTER,
         )
         return found
+
+    def _former(self, known: Document, secret: bytes) -> Document:
+        """The secrets that go on signing beside the new one, as an expression: each once, the latest first.
+
+        Told apart once they are opened, since each sealing of the same looks different. None that cannot be opened: it signs
+        nothing.
+        """
+        replaced = self._opened(known["secret"], known["_id"])
+        older = [
+            one
+            for one in known["previous"]
+            if self._opened(one["secret"], known["_id"]) not in (None, secret, replaced)
+        ]
+        until = {"$add": ["$$NOW", to_milliseconds(ROTATION)]}
+        latest = [] if replaced in (None, secret) else [{"secret": {"$literal": known["secret"]}, "until": until}]
+        valid = {"$filter": {"input": {"$literal": older}, "cond": {"$gt": ["$$this.until", "$$NOW"]}}}
+        return {"$slice": [{"$concatArrays": [latest, valid]}, _MOST_FORMER]}
+
+    def _opened(self, sealed: Mapping[str, Any], webhook_id: str) -> bytes | None:
+        try:
+            return self._sealer.open(sealed, webhook_id)
+        except CannotOpen:
+            return None
 
 
 _SHOWN: Final = {"secret": 0, "previous": 0}
@@ -180,6 +238,12 @@ def webhook_from_document(document: Mapping[str, Any]) -> Webhook:
         created_at=document["created_at"],
         enabled=document["enabled"],
         disabled_reason=document["disabled_reason"],
+    )
+
+
+def _target_from_document(document: Mapping[str, Any]) -> Target:
+    return Target(
+        document["url"], document["generation"], off=None if document["enabled"] else document["disabled_reason"]
     )
 
 

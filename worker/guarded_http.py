@@ -99,7 +99,8 @@ class GuardedHttp:
             raise TimedOut(f"no answer from {request.url.host!r} in {timeout.total_seconds():g} s") from error
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise Unreachable(f"cannot connect to {request.url.host!r}: {error}") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        # The last: a fault of TLS after the handshake comes through as the system raises it.
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise ConnectionLost(f"the connection to {request.url.host!r} broke: {error}") from error
 
     async def _send(self, request: Request, began: float) -> Answer:
@@ -141,7 +142,10 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, check, and connect to what was checked. Raises :class:`AddressRefused` and :class:`Unreachable`."""
+        """Resolve, check, and connect to what was checked.
+
+        Raises :class:`AddressRefused`, :class:`Unreachable`, :class:`ConnectionLost`.
+        """
         addresses = await self._checked(host, port)
         failure: Exception | None = None
         for address in addresses[:_MOST_ADDRESSES]:
@@ -164,10 +168,12 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def _as_meant(self, stream: httpcore.AsyncNetworkStream, host: str) -> httpcore.AsyncNetworkStream:
         """The last word has the socket: whatever was resolved and asked for, this is where it leads."""
-        peer = str(stream.get_extra_info("server_addr")[0])
-        if may_be_called(peer, allow_private=self._allow_private):
+        peer = stream.get_extra_info("server_addr")
+        if peer is not None and may_be_called(str(peer[0]), allow_private=self._allow_private):
             return stream
         await stream.aclose()
+        if peer is None:
+            raise ConnectionLost(f"the connection to {host!r} broke: it was reset at once")
         raise AddressRefused(host)
 
 

@@ -129,3 +129,20 @@ async def test_a_cursor_of_no_list_of_deliveries(
             after=after,
         )
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["BAD_CURSOR"]
+
+
+async def test_there_are_no_more_than_a_thousand(
+    servers: Servers, redis_url: str, database_name: str, mongodb: MongoClient[dict[str, Any]]
+) -> None:
+    stored = mongodb[database_name]["webhooks"]
+    async with serving(servers.mongodb_url, redis_url, database_name, **SETTINGS) as gateway:
+        await set_webhook(gateway, URL)
+        [first] = stored.find()
+        stored.insert_many([first | {"_id": f"wh_{number}", "url": f"{URL}/{number}"} for number in range(998)])
+        assert (await set_webhook(gateway, f"{URL}/last"))["__typename"] == "WebhookSet"
+        answer = await set_webhook(gateway, f"{URL}/too-many")
+        message = "there are 1000 webhooks, as many as there may be"
+        assert answer["issues"] == [{"path": ["input", "url"], "message": message}]
+        # One that is there can be set again all the same.
+        assert (await set_webhook(gateway, URL))["__typename"] == "WebhookSet"
+    assert stored.count_documents({}) == 1000

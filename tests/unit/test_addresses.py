@@ -166,3 +166,14 @@ def test_what_is_not_a_plain_url_is_refused(text: str, complaint: str) -> None:
 )
 def test_hosts_have_one_spelling(text: str, host: bytes) -> None:
     assert parse_url(text).raw_host.lower() == host
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 99_999_999_999])
+def test_a_port_that_there_cannot_be(port: int) -> None:
+    with pytest.raises(BadUrl, match="has a port that is not one of 1 to 65535"):
+        parse_url(f"https://shop.example:{port}/")
+
+
+@pytest.mark.parametrize("port", [1, 65_535])
+def test_the_first_and_the_last_port(port: int) -> None:
+    assert parse_url(f"https://shop.example:{port}/").port == port

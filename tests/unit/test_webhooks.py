@@ -13,6 +13,10 @@ from jobs.filters import JobFilter
 from jobs.job import JobError
 from jobs.lifecycle import JobStatus
 from jobs.webhooks import RETRIES, DeliveryStatus, Try, Verdict, Webhook, body_of, judge, told_as
+from resolvers.webhooks import WebhookRequest, WebhookSet
+from schema.webhooks import SetWebhookInput
+from schema.webhooks import WebhookSet as ShownWebhookSet
+from storage.webhooks import NewWebhook
 from tests.factories import NOW, SECOND
 
 OF_THE_PAGE = tuple(
@@ -168,9 +172,23 @@ def test_after_the_last_retry_it_is_dead_and_says_why() -> None:
 def test_a_receiver_that_is_gone_is_not_asked_again() -> None:
     verdict = judge(0, attempt(410), NOW, draw=0.5)
     assert (verdict.status, verdict.disables) == (DeliveryStatus.DEAD, "it answered 410 Gone")
+    # Whatever else it has answered.
+    assert verdict.failing_since is None
 
 
 @pytest.mark.parametrize(("failing", "disables"), [(timedelta(days=5), True), (timedelta(days=5) - SECOND, False)])
 def test_five_days_of_nothing_but_failure_switch_a_webhook_off(failing: timedelta, disables: bool) -> None:
     verdict = judge(0, attempt(500), NOW - failing, draw=0.5)
     assert (verdict.disables is not None, verdict.status is DeliveryStatus.DEAD) == (disables, disables)
+    # Whoever switches it off asks once more whether that is still so.
+    assert verdict.failing_since == (NOW - failing if disables else None)
+
+
+def test_a_secret_is_not_told_where_an_object_is_printed() -> None:
+    request = WebhookRequest("https://example.com", OF_THE_PAGE, secret="tell nobody")
+    given = SetWebhookInput(url="https://example.com", events=[], secret="tell nobody")
+    new = NewWebhook("https://example.com", OF_THE_PAGE, JobFilter(), None, None, 0, b"tell nobody", NOW)
+    answer = WebhookSet(webhook(), "tell nobody")
+    for one in (request, given, new, answer, ShownWebhookSet.from_domain(answer)):
+        assert "tell nobody" not in repr(one)
+        assert "https://example.com" in repr(one)
