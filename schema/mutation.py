@@ -174,15 +174,12 @@ class Mutation:
 
     @strawberry.mutation(
         description=(
-            "Attempt a delivery at once and, if that fails, as often as a new one; also one that was delivered, but none of a "
-            "webhook that is switched off."
+            "Attempt a delivery at once and, if that fails, as often as a new one; also one that was delivered. None of a "
+            "webhook that is switched off: the error BAD_USER_INPUT says so."
         )
     )
     async def redeliver(self, info: Info, delivery_id: DeliveryId) -> RedeliverResult:
-        try:
-            delivery = await redeliver(info.context.services, info.context.principal, delivery_id)
-        except BadInput as error:
-            return InvalidInput.from_domain(error)
+        delivery = await redeliver(info.context.services, info.context.principal, delivery_id)
         return NotFound.of("delivery", delivery_id) if delivery is None else Delivery.from_domain(delivery)
 
 

@@ -192,7 +192,7 @@ DeleteWebhookResult = Annotated[
     strawberry.union("DeleteWebhookResult", description="The id of what was deleted, or why nothing was."),
 ]
 RedeliverResult = Annotated[
-    Delivery | InvalidInput | NotFound | Forbidden,
+    Delivery | NotFound | Forbidden,
     strawberry.union("RedeliverResult", description="The delivery as it is now, or why it is not sent again."),
 ]
 

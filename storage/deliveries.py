@@ -229,9 +229,9 @@ class Deliveries:
         if not untold:
             return
         # Planned, or given back, by somebody who did not know yet that their webhook was deleted or switched off.
-        orphaned = {one["webhook_id"] for one in untold} - targets.keys()
-        if orphaned:
-            await self._deliveries.delete_many({"webhook_id": {"$in": list(orphaned)}})
+        for webhook_id in {one["webhook_id"] for one in untold} - targets.keys():
+            if await self._webhooks.is_gone(webhook_id):
+                await self._deliveries.delete_many({"webhook_id": webhook_id})
         dead = [(one, targets[one["webhook_id"]]) for one in untold if one["webhook_id"] in targets]
         writes = [UpdateOne(_as_seen(one), _death(switched_off(target.off))) for one, target in dead]
         if writes:

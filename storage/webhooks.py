@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from jobs.events import EventType
 from jobs.filters import JobFilter
@@ -130,6 +131,15 @@ class Webhooks:
         """Whether it was there."""
         with mongodb_errors():
             return bool((await self._webhooks.delete_one({"_id": {"$eq": webhook_id}})).deleted_count)
+
+    async def is_gone(self, webhook_id: str) -> bool:
+        """Whether it is certain that there is no such webhook.
+
+        Not finding one is not enough: a primary that has just been elected may answer from before it was set.
+        """
+        certain = self._webhooks.with_options(read_concern=ReadConcern("linearizable"))
+        with mongodb_errors():
+            return await certain.find_one({"_id": {"$eq": webhook_id}}, {"_id": 1}) is None
 
     async def note_failure(self, webhook_id: str) -> datetime | None:
         """An attempt has failed: since when all of them have, this one included. None when there is no such webhook."""

@@ -182,7 +182,8 @@ class Deliverer:
             await self._deliveries.give_back(claimed, now + _UNTIL_THERE_IS_A_KEY)
             return
         if not signed_with:
-            await self._deliveries.forget(delivery.webhook_id)
+            # It was deleted a moment ago: whoever claims next finds that out, and removes all that was for it.
+            await self._deliveries.give_back(claimed, now)
             return
         # The receiver compares the time in the headers with its own clock: that of the world, not the database's.
         content = claimed.body.encode()

@@ -21,7 +21,7 @@ from storage.deliveries import Claimed, Deliveries, Room
 from storage.delivery_plan import DeliveryPlan
 from storage.outbox import Outbox
 from storage.sealing import NO_KEYS, Sealer
-from storage.webhooks import NewWebhook, Webhooks
+from storage.webhooks import NewWebhook, Target, Webhooks
 from tests.installation import Installation, installed, offer
 
 HOLD: Final = timedelta(seconds=45)
@@ -174,6 +174,19 @@ async def test_what_was_planned_for_a_webhook_that_is_deleted_is_removed(
     look = await deliveries.claim(1, room(), "t1", installation.services.clock.now(), HOLD)
     assert (look.claimed, look.moved) == ([], True)
     assert await database["deliveries"].count_documents({}) == 0
+
+
+async def test_a_webhook_that_a_new_primary_does_not_see_yet_keeps_what_was_planned_for_it(
+    installation: Installation, deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def see_none(*_: object) -> dict[str, Target]:
+        return {}
+
+    now = installation.services.clock.now()
+    with monkeypatch.context() as patch:
+        patch.setattr(Webhooks, "targets", see_none)
+        assert await claim(deliveries, now) == []
+    assert len(await claim(deliveries, now)) == 2
 
 
 async def test_two_who_plan_the_same_at_once_plan_it_once(
