@@ -1,7 +1,8 @@
 """`scripts/bench bulk [--jobs N]`: cancelMany over many jobs while workers run some of them.
 
 Once in peace, and once with the process in charge killed half-way. Each pass ends with a count of everything: what the
-operation says of itself, what the jobs say, and what the log says. The anchor is one bare ``update_many`` of the same change
+operation says of itself, what the jobs say, and what the log says. Meanwhile, in peace, somebody else dispatches jobs and
+waits to hear of them. The anchor is one bare ``update_many`` of the same change
 to as many documents behind the same indexes: no history, no events, nobody to go on if it dies.
 """
 
@@ -23,8 +24,11 @@ import click
 import httpx
 from uuid_utils import uuid7
 
+from benchmarks.event_sides import following
 from benchmarks.jobgate_side import open_side
+from benchmarks.listeners import listening
 from benchmarks.servers import benchmark_servers
+from benchmarks.timing import Late
 from gateway.children import Child, kept
 from gateway.devstack import Servers
 from gateway.devstack.ports import choose_port
@@ -41,6 +45,7 @@ LIVELY: Final = 50
 """One of so many jobs that match comes due while the operation runs, so that workers and the operation want the same jobs."""
 
 _CHUNK: Final = 5_000
+_NOW_AND_THEN: Final = 0.1
 _PATIENCE: Final = 600.0
 _WORKERS: Final = 2
 
@@ -48,6 +53,12 @@ _CANCEL_MANY: Final = """
 mutation ($reason: String) {
   cancelMany(filter: { tags: ["wanted"] }, reason: $reason) {
     __typename ... on BulkOperation { id status matched count skipped } ... on Problem { message }
+  }
+}"""
+_DISPATCH: Final = """
+mutation ($at: DateTime) {
+  dispatch(input: { namespace: "demo", task: "echo", product: "bystander", env: "prd", schedule: { startAt: $at } }) {
+    __typename
   }
 }"""
 _LOOK: Final = "query ($id: ID!) { bulkOperation(id: $id) { status matched count skipped } }"
@@ -84,9 +95,14 @@ async def _main(jobs: int) -> list[str]:
             database_name = f"bulk_{int(kills)}"
             async with open_side(servers.mongodb_url, servers.redis_url, database_name, Driver.MOTOR) as (_, database):
                 await _fill(database, jobs)
-                async with _running(servers, database_name) as url:
+                async with _running(servers, database_name) as (port, url), AsyncExitStack() as beside:
+                    late = None if kills else await beside.enter_async_context(_bystanding(port, url))
                     done = await _cancel_many(url, database, kills)
                     await _settled(database)
+                if late:
+                    click.echo(
+                        f"  meanwhile, from the answer to {len(late)} other dispatches to their event: {Late.of(late)}"
+                    )
                 rate = done.told["matched"] / done.seconds
                 click.echo(
                     f"cancelMany {name}: {done.told['matched']} matched, {done.told['count']} cancelled, "
@@ -132,8 +148,8 @@ def _document(tag: str, now: datetime, chance: random.Random) -> Document:
 
 
 @asynccontextmanager
-async def _running(servers: Servers, database: str) -> AsyncIterator[str]:
-    """A gateway and workers, each started again when it dies, as a supervisor would."""
+async def _running(servers: Servers, database: str) -> AsyncIterator[tuple[int, str]]:
+    """A gateway, its port and url, and workers, each started again when it dies, as a supervisor would."""
     port = choose_port(None)
     environment = {
         **os.environ,
@@ -146,7 +162,33 @@ async def _running(servers: Servers, database: str) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         for kind in ("serve", *["worker"] * _WORKERS):
             await stack.enter_async_context(kept(Child(kind, [kind], environment)))
-        yield graphql_url(HOST, port)
+        yield port, graphql_url(HOST, port)
+
+
+@asynccontextmanager
+async def _bystanding(port: int, url: str) -> AsyncIterator[list[float]]:
+    """Somebody who dispatches a job now and then; in the end, how late its event came to each, in milliseconds."""
+    late: list[float] = []
+    acknowledged: list[float] = []
+    over = asyncio.Event()
+
+    async def dispatch(http: httpx.AsyncClient) -> None:
+        tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        while not over.is_set():
+            await _ask(http, url, _DISPATCH, at=tomorrow)
+            acknowledged.append(time.monotonic())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), _NOW_AND_THEN)
+
+    wanted = [following({"product": ["bystander"]})]
+    async with listening(port, wanted, compressed=False) as listeners, httpx.AsyncClient(timeout=120) as http:
+        dispatching = asyncio.create_task(dispatch(http))
+        yield late
+        over.set()
+        await dispatching
+        await listeners.until(len(acknowledged))
+        [heard] = await listeners.taken()
+        late += [(at - sent) * 1000 for at, sent in zip(heard.monotonic, acknowledged, strict=True)]
 
 
 async def _cancel_many(url: str, database: Database, kills: bool) -> Pass:

@@ -190,14 +190,15 @@ class LiveGateway:
         """A worker with these tasks beside the gateway."""
         stop, ready = asyncio.Event(), asyncio.Event()
         config = replace(worker_config(self._settings), **changes)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run_worker(config, registry, stop, ready))
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    await ready.wait()
-                yield
-            finally:
-                stop.set()
+        working = asyncio.create_task(run_worker(config, registry, stop, ready))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await ready.wait()
+            yield
+        finally:
+            # Told to stop also where the test has failed: a worker that is cancelled leaves its loops behind.
+            stop.set()
+            await working
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition within this process. Each turn is a request, in which the gateway gets to work."""

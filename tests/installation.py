@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobs.dispatch import TaskTerms
+from jobs.errors import CursorExpired
 from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.filters import EventFilter
@@ -115,7 +116,8 @@ async def installed(database: Database, mongodb_url: str, redis_url: str) -> Asy
         for going_on in (listening, *services.going_on):
             going_on.cancel()
         await asyncio.gather(*services.going_on, return_exceptions=True)
-        with suppress(asyncio.CancelledError):
+        # A test of pruning may have removed what the listener was yet to hear.
+        with suppress(asyncio.CancelledError, CursorExpired):
             await listening
         await services.hub.close()
         await services.signals.close()

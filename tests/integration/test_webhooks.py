@@ -262,8 +262,19 @@ async def test_secrets_are_neither_stored_nor_shown(gateway: LiveGateway, mongod
 
 
 async def test_one_that_answers_slowly_does_not_hold_up_the_others(gateway: LiveGateway) -> None:
+    at_once = most = 0
+
+    async def say_nothing_counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            await say_nothing(reader, writer)
+        finally:
+            at_once -= 1
+
     async with (
-        receiving(lambda _: say_nothing) as slow,
+        receiving(lambda _: say_nothing_counted) as slow,
         receiving() as quick,
         gateway.worker(HANDLERS, delivery=SOON),
     ):
@@ -271,7 +282,8 @@ async def test_one_that_answers_slowly_does_not_hold_up_the_others(gateway: Live
         await webhook_id(gateway, quick.url, "scheduled")
         await asyncio.gather(*(gateway.dispatched() for _ in range(100)))
         await quick.until(lambda: len(quick.messages) == 100)
-        assert len(slow.messages) <= 50
+        # Of 64 attempts at once; twice as many as it may have, since a receiver finds out late that one was given up.
+        assert most <= 16
 
 
 async def test_what_waits_goes_out_without_a_worker(gateway: LiveGateway) -> None:
