@@ -82,7 +82,7 @@ def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
             f"({done.outcome} {done.code})",
         )
     if done.answer and done.outcome is not Outcome.OK:
-        defect = evidence.defects.get(str(done.answer["extensions"].get("correlationId")), "")
+        defect = evidence.defects.get(done.answer.get("extensions", {}).get("correlationId"), "")
         yield from unless(done.code in _HONEST, f"a {done.kind} was answered {done.code}: {done.answer} {defect}")
     if done.code == "UNAVAILABLE":
         again = done.answer["extensions"].get("retryAfter", 0)
