@@ -74,16 +74,24 @@ def _overlaps(evidence: Evidence, job: str, work: Sequence[Effect]) -> Iterator[
     for first, second in combinations(work, 2):
         if second.began >= first.ended:
             continue
-        lost = any(
-            first.began < event["at"].timestamp() <= second.began
-            for event in evidence.told.get(job, ())
-            if tells_of_loss(event)
-        )
         yield from unless(
-            lost and _could_not_stop(evidence, first),
+            _was_frozen_before_it_began(evidence, second, first)
+            or _could_not_stop_once_lost(evidence, job, first, second),
             f"{job}: attempt {second.attempt} began {first.ended - second.began:.2f} s before attempt {first.attempt} "
             f"of process {first.pid} had ended ({first.end}, {first.task})",
         )
+
+
+def _was_frozen_before_it_began(evidence: Evidence, older: Effect, younger: Effect) -> bool:
+    """Whether an attempt stood still between its claim and its first line, and was given to another meanwhile."""
+    is_older = (older.run, older.attempt) < (younger.run, younger.attempt)
+    return is_older and evidence.was_frozen(older.pid, younger.began, older.began)
+
+
+def _could_not_stop_once_lost(evidence: Evidence, job: str, first: Effect, second: Effect) -> bool:
+    told = evidence.told.get(job, ())
+    lost = any(first.began < event["at"].timestamp() <= second.began for event in told if tells_of_loss(event))
+    return lost and _could_not_stop(evidence, first)
 
 
 def _could_not_stop(evidence: Evidence, effect: Effect) -> bool:
