@@ -30,6 +30,9 @@ _PASSING: Final = frozenset(
 )
 """239 and 246: a server that has just come back has no snapshot of the instant that was asked for, yet or any more."""
 
+_LABELS: Final = ("RetryableWriteError", "TransientTransactionError")
+"""The second too: a transaction is begun anew where a write in it says so, but by Motor not where its commit does."""
+
 OUT_OF_DISK_SPACE: Final = 14031
 
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
@@ -113,6 +116,6 @@ def _is_away(error: PyMongoError) -> bool:
     if isinstance(error, BulkWriteError):
         # Even if other writes of the batch failed for reasons of their own: of none is it known that a majority has it.
         return bool(error.details["writeConcernErrors"])
-    if isinstance(error, _AWAY) or error.has_error_label("RetryableWriteError"):
+    if isinstance(error, _AWAY) or any(map(error.has_error_label, _LABELS)):
         return True
     return isinstance(error, OperationFailure) and error.code in {*_PASSING, OUT_OF_DISK_SPACE}

@@ -85,13 +85,13 @@ def subscribers_miss_nothing(evidence: Evidence) -> Finding:
     finding = Finding("I10", "a subscriber that goes on behind its cursor hears every later event, once and in order")
     stored = {event["_id"]: event for event in evidence.events}
     for number, subscriber in enumerate(evidence.subscribers):
-        finding.look(_misheard(f"subscriber {number}", subscriber, stored))
+        finding.look(_misheard(evidence, f"subscriber {number}", subscriber, stored))
     connections = sum(subscriber.connections for subscriber in evidence.subscribers)
     finding.note = f"{sum(len(one.heard) for one in evidence.subscribers)} events over {connections} connections"
     return finding
 
 
-def _misheard(name: str, subscriber: Subscriber, stored: Mapping[int, Document]) -> Iterator[str]:
+def _misheard(evidence: Evidence, name: str, subscriber: Subscriber, stored: Mapping[int, Document]) -> Iterator[str]:
     numbers = [feed_number(event["cursor"]) for event in subscriber.heard]
     if not numbers:
         yield f"{name} heard nothing"
@@ -105,4 +105,6 @@ def _misheard(name: str, subscriber: Subscriber, stored: Mapping[int, Document])
         if known is None or (known["job_id"], known["seq"]) != (event["jobId"], event["seq"]):
             yield f"{name} heard something else under number {number} than what the log has there"
             return
-    yield from (f"{name} was refused: {refusal}" for refusal in subscriber.refusals if "UNAVAILABLE" not in refusal)
+    for refusal in subscriber.refusals:
+        causes = [cause for defect, cause in evidence.defects.items() if defect in refusal]
+        yield from unless("UNAVAILABLE" in refusal, f"{name} was refused: {refusal} {causes}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Document = dict[str, Any]
 
 STALE_FINISH = "its result came too late and was discarded"
 _LONGEST = 300
+_BEGINS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} ")
 _TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -125,8 +127,9 @@ def read_defects(folder: Path) -> dict[str, str]:
     for log in folder.glob("gateway-*.log"):
         for defect in log.read_text(errors="replace").split("unexpected error ")[1:]:
             name, *lines = defect.splitlines()
-            raised = (line for line in lines[1:] if line and not line.startswith(" "))
-            found[name] = next(raised, "nothing")[:_LONGEST]
+            logged = takewhile(lambda line: not _BEGINS.match(line), lines)
+            *_, raised = ("nothing", *(line for line in logged if line and not line.startswith(" ")))
+            found[name] = raised[:_LONGEST]
     return found
 
 

@@ -56,9 +56,10 @@ def test_when_it_is_unknown_whether_a_write_took_place_the_store_is_unavailable(
         raise error
 
 
-def test_the_driver_s_word_that_a_write_may_be_retried_counts() -> None:
+@pytest.mark.parametrize("label", ["RetryableWriteError", "TransientTransactionError"])
+def test_the_driver_s_word_that_a_write_may_be_retried_counts(label: str) -> None:
     error = OperationFailure("some other code", 424242)
-    error._add_error_label("RetryableWriteError")
+    error._add_error_label(label)
     with pytest.raises(StoreUnavailable), mongodb_errors():
         raise error
 
