@@ -45,6 +45,8 @@ def bulk(*, write: int | None = None, concern: int | None = None) -> BulkWriteEr
         ConfigurationError("Sessions are not supported by this MongoDB deployment"),
         OperationFailure("host unreachable, says mongos", 6),
         OperationFailure("shutting down", 91),
+        OperationFailure("no snapshot yet", 246),
+        OperationFailure("killed with its session", 11601),
         bulk(concern=189),
         # Another write of the batch failed for a reason of its own: the rest is not known to be held by a majority.
         bulk(write=11000, concern=64),
