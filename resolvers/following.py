@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from itertools import count
 from typing import Final
 
-from jobs.errors import CursorExpired
+from jobs.errors import CursorExpired, StoreUnavailable
 from jobs.feed import JobEvent, last_missing
 from jobs.filters import EventFilter
 from resolvers.log import checked_position
@@ -37,11 +37,14 @@ async def job_events(
             events = await services.events.read(position, _BATCH)
             if last_missing(events, position) is not None:
                 raise CursorExpired
+            if not events:
+                # The newest event is never pruned: this is a new primary that does not know yet what a majority has.
+                raise StoreUnavailable("MongoDB", "the log is not read to its end yet")
             for number, event in enumerate(events, start=1):
                 await _give_way(number)
                 if wanted.matches(event.type, event.job_id, event.snapshot):
                     yield event
-            position = events[-1].number if events else services.hub.position
+            position = events[-1].number
     # Nothing awaits between the comparison above and this registration, so nothing is handed out in between.
     async with services.hub.subscribe(wanted, position) as subscriber:
         for number in count(1):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.devstack import Servers
+from jobs.errors import StoreUnavailable
 from jobs.feed import JobEvent
 from jobs.filter_index import FilterIndex
 from jobs.filters import EventFilter
@@ -100,3 +101,21 @@ async def test_one_who_is_told_much_leaves_turns_to_others(installation: Install
         assert await turns_within(events, 299) == 6
         async with aclosing(job_events(installation.services, ANN, ALL, first.cursor)) as replay:
             assert await turns_within(replay, 301) == 6
+
+
+async def test_a_log_that_a_new_primary_does_not_show_to_its_end_yet_is_not_passed_over(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await relayed(installation, database, 3)
+    read = EventLog.read
+
+    async def see_less(self: EventLog, after: int, limit: int) -> list[JobEvent]:
+        return [event for event in await read(self, after, limit) if event.number <= 4]
+
+    monkeypatch.setattr(EventLog, "read", see_less)
+    while installation.services.hub.position < len(events):
+        await installation.services.hub._hand_out()
+    async with aclosing(job_events(installation.services, ANN, ALL, events[1].cursor)) as following:
+        assert [await anext(following), await anext(following)] == events[2:4]
+        with pytest.raises(StoreUnavailable):
+            await anext(following)
