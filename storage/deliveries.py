@@ -246,7 +246,8 @@ class Deliveries:
         document = await self._deliveries.find_one({"chain": chain, "status": _PENDING}, sort=[("number", 1)])
         if document is not None and document["parked"]:
             await self._deliveries.update_one(
-                {"_id": document["_id"], "parked": True}, [{"$set": {"due_at": "$$NOW", "parked": False}}]
+                {"_id": document["_id"], "status": _PENDING, "parked": True},
+                [{"$set": {"due_at": "$$NOW", "parked": False}}],
             )
 
     async def _take_all(self, wanted: Sequence[Document], token: str, until: datetime) -> list[Document]:

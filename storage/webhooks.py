@@ -141,12 +141,18 @@ class Webhooks:
         with mongodb_errors():
             return await certain.find_one({"_id": {"$eq": webhook_id}}, {"_id": 1}) is None
 
-    async def note_failure(self, webhook_id: str) -> datetime | None:
-        """An attempt has failed: since when all of them have, this one included. None when there is no such webhook."""
+    async def note_failure(self, webhook_id: str, generation: int) -> datetime | None:
+        """An attempt has failed: since when all of them have, this one included.
+
+        None when it was made for another ``generation`` of the webhook: what that did is forgotten.
+        """
         since = {"$set": {"failing_since": {"$ifNull": ["$failing_since", "$$NOW"]}}}
         with mongodb_errors():
             document = await self._webhooks.find_one_and_update(
-                {"_id": webhook_id}, [since], {"failing_since": 1}, return_document=ReturnDocument.AFTER
+                {"_id": webhook_id, "generation": generation},
+                [since],
+                {"failing_since": 1},
+                return_document=ReturnDocument.AFTER,
             )
         return None if document is None else document["failing_since"]
 

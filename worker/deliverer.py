@@ -209,7 +209,8 @@ class Deliverer:
             await self._conclude_attempt(claimed, last, self._judge(delivery, last, None))
             await self._webhooks.note_success(delivery.webhook_id)
             return
-        verdict = self._judge(delivery, last, await self._webhooks.note_failure(delivery.webhook_id))
+        failing_since = await self._webhooks.note_failure(delivery.webhook_id, claimed.target.generation)
+        verdict = self._judge(delivery, last, failing_since)
         # Before the attempt counts: whoever is killed in between has left a delivery that is looked at once more.
         if verdict.disables and not await self._switch_off(claimed, verdict):
             verdict = self._judge(delivery, last, None)

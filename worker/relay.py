@@ -112,7 +112,9 @@ class Relay:
             counts = True
         if not quiet:
             return 0.0
-        return _QUIET if counts else _PAUSE if not self._uncounted else min(max(due, self._broken_until) - now, _PAUSE)
+        if counts:
+            return _QUIET
+        return min(max(due, self._broken_until) - now, _PAUSE) if self._uncounted else _PAUSE
 
     async def _count(self) -> None:
         try:

@@ -154,13 +154,13 @@ class Loader:
         action = self._random.choice(("cancelMany", "cancelMany", "pauseMany", "deleteMany", "retryMany"))
         await asyncio.gather(*(self._dispatch_member(tag, action) for _ in range(_GROUP_SIZE)))
         if action in ("deleteMany", "retryMany"):
-            await asyncio.sleep(self._random.uniform(0.5, 2))
+            await self._think(0.5, 2)
         chosen = {"tags": [tag], "product": [GROUP]}
         options = {"reason": tag} if action in ("cancelMany", "pauseMany") else {}
         done = await self._caller.ask(action, filter=chosen, **options)
         await self._follow(done)
         if action == "pauseMany":
-            await asyncio.sleep(self._random.uniform(0.2, 2))
+            await self._think(0.2, 2)
             await self._follow(await self._caller.ask("resumeMany", filter=chosen))
 
     async def burst(self, count: int) -> None:
@@ -193,7 +193,7 @@ class Loader:
         for _ in range(_BULK_LOOKS):
             if status != "RUNNING":
                 break
-            await asyncio.sleep(0.2)
+            await self._think(0.1, 0.3)
             looked = await self._caller.ask("operation", id=done.answer["id"])
             status = looked.answer.get("status", status) if looked.outcome is Outcome.OK else status
 
@@ -218,7 +218,7 @@ class Loader:
             await self._caller.ask("cancel", id=job, reason="no longer needed")
             return
         await self._caller.ask("pause", id=job)
-        await asyncio.sleep(self._random.uniform(0.2, 2.5))
+        await self._think(0.2, 2.5)
         await self._caller.ask("resume", id=job)
 
     async def _dispatch_keyed(self) -> None:
@@ -231,14 +231,18 @@ class Loader:
             done = await self.dispatch(KEYED, "work", {"ms": 50}, idempotencyKey=key)
             if done.outcome is Outcome.OK:
                 return
-            await asyncio.sleep(0.5)
+            await self._think(0.3, 0.7)
 
     async def _cancel_long(self) -> None:
         """A job that would run for longer than anybody may take to hear of its cancellation."""
         task = self._random.choice(("work", "thread"))
         done = await self.dispatch(LONG, task, {"ms": 8000})
-        await asyncio.sleep(self._random.uniform(0.5, 2))
+        await self._think(0.5, 2)
         await self.cancel(done)
+
+    async def _think(self, least: float, most: float) -> None:
+        """Do nothing for some seconds, as callers do between two calls: what they call next meets a fault or not, by chance."""
+        await asyncio.sleep(self._random.uniform(least, most))
 
     async def _dispatch_cron(self) -> None:
         missed = self._random.choice(("SKIP", "RUN_ONCE", "RUN_ALL"))

@@ -1,14 +1,13 @@
 """Bulk operations on a real database: what they are about, what they count, and that it is exact whoever dies when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.bulk import BulkOperation, BulkRequest, BulkStatus
 from jobs.errors import FilterTooSlow, InvalidInput
 from jobs.events import EventType
@@ -25,18 +24,11 @@ from storage.retention import Retention
 from storage.transitions import JobWriter
 from tests.ageing import ago
 from tests.factories import NOW, every, make_job
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation
 from worker.bulk import MAX_HELD, BulkRunner
 
 SHOP = JobFilter(product=("shop",))
 CANCEL = BulkRequest(Action.CANCEL, SHOP, "over")
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def fill(database: Database, count: int, **changes: Any) -> list[Job]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import pytest
-
-from gateway.devstack import Servers
 from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -18,7 +15,7 @@ from storage.batches import Batcher
 from storage.client import Database
 from storage.job_updates import Claim, first_nudge
 from storage.transitions import JobWriter
-from tests.installation import Installation, installed, offer
+from tests.installation import Installation
 from worker.context import TaskContext
 from worker.executor import Executor, Terms, Writes
 from worker.running import Running
@@ -27,13 +24,6 @@ from worker.unschedulable import pause_unschedulable
 
 Find = Callable[[str], Awaitable[Job | None]]
 Claims = Callable[[Sequence[Claim]], Awaitable[Sequence[Job | Exception | None]]]
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def run_one(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from jobs.times import EPOCH
@@ -22,18 +20,11 @@ from storage.delivery_plan import DeliveryPlan
 from storage.outbox import Outbox
 from storage.sealing import NO_KEYS, Sealer
 from storage.webhooks import NewWebhook, Target, Webhooks
-from tests.installation import Installation, installed, offer
+from tests.installation import Installation
 
 HOLD: Final = timedelta(seconds=45)
 DELIVERED: Final = Verdict(DeliveryStatus.DELIVERED)
 HOOK: Final = "wh_1"
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 @pytest.fixture

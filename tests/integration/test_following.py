@@ -1,13 +1,12 @@
 """Following the event log: replay, then live, without a gap or a repetition."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.errors import BadCursor, CursorExpired, InvalidInput
 from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
@@ -21,16 +20,9 @@ from storage.outbox import Deposed, Outbox
 from storage.redis import close_redis, open_redis
 from storage.signals import Topic
 from storage.wakeups import Wakeups
-from tests.installation import ANN, Installation, installed, offer, relayed
+from tests.installation import ANN, Installation, relayed
 
 ALL = EventFilter()
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def taken(

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.errors import StoreUnavailable
 from jobs.feed import JobEvent
 from jobs.filter_index import FilterIndex
@@ -19,16 +18,17 @@ from storage.events import EventLog
 from storage.redis import close_redis, open_redis
 from storage.signals import Topic
 from storage.wakeups import Wakeups
-from tests.installation import ANN, Installation, installed, offer, relayed
+from tests.installation import ANN, Installation, relayed
 
 ALL = EventFilter()
 
 
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
+@asynccontextmanager
+async def hub_elsewhere(database: Database, redis_url: str) -> AsyncIterator[EventHub]:
+    """That of another gateway, which hands out when it is told to."""
+    redis = await open_redis(redis_url, database.name)
+    yield EventHub(EventLog(database), Wakeups(redis, database.name, []))
+    await close_redis(redis)
 
 
 class AskedNoneInVain(FilterIndex[Subscriber]):
@@ -43,24 +43,20 @@ async def test_as_long_as_nothing_is_missing_only_those_who_want_an_event_are_as
 ) -> None:
     """With thousands of subscribers, each batch of events would cost a walk through all of them."""
     events = await relayed(installation, database, 2)
-    redis = await open_redis(redis_url, database.name)
-    hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
-    hub._subscribers = AskedNoneInVain()
-    async with hub.subscribe(ALL, 0) as subscriber:
-        await hub._hand_out()
-        assert [await subscriber.next() for _ in events] == events
-    await close_redis(redis)
+    async with hub_elsewhere(database, redis_url) as hub:
+        hub._subscribers = AskedNoneInVain()
+        async with hub.subscribe(ALL, 0) as subscriber:
+            await hub._hand_out()
+            assert [await subscriber.next() for _ in events] == events
 
 
 async def test_a_gateway_that_lags_behind_the_one_before_tells_exactly_what_is_left(
     installation: Installation, database: Database, redis_url: str
 ) -> None:
     events = await relayed(installation, database, 3)
-    redis = await open_redis(redis_url, database.name)
-    hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
-    hub.position = 2
-    elsewhere = replace(installation.services, hub=hub)
-    async with asyncio.timeout(10), aclosing(job_events(elsewhere, ANN, ALL, events[3].cursor)) as following:
+    async with hub_elsewhere(database, redis_url) as hub, asyncio.timeout(10):
+        hub.position = 2
+        following = job_events(replace(installation.services, hub=hub), ANN, ALL, events[3].cursor)
         first = asyncio.ensure_future(anext(following))
         while not (hub._subscribers or first.done()):
             await installation.services.events.head()
@@ -68,7 +64,7 @@ async def test_a_gateway_that_lags_behind_the_one_before_tells_exactly_what_is_l
         assert [await first, await anext(following)] == events[4:]
         [subscriber] = hub._subscribers
         assert not subscriber._buffer
-    await close_redis(redis)
+        await following.aclose()
 
 
 async def test_one_who_is_told_much_leaves_turns_to_others(installation: Installation, database: Database) -> None:

@@ -1,13 +1,11 @@
 """The loop that prunes: what it removes in a round, how fast it goes on, and that one process does it at a time."""
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gateway.devstack import Servers
 from gateway.settings import Settings
 from gateway.worker_process import retention_policy
 from jobs.events import EventType
@@ -21,20 +19,13 @@ from storage.retention import Retention
 from storage.signals import Topic
 from tests.ageing import DAY, ago, job, left, log
 from tests.factories import every
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation
 from tests.integration.test_indexes import execution
 from worker.pruner import LEASE, Pruner
 from worker.tasks import Handler
 
 ALL_KINDS = RetentionPolicy(DAY, DAY, DAY, executions=DAY, events=DAY, operations=DAY)
 EVERY = timedelta(seconds=60)
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def echo(_: object, value: Any) -> Any:

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from gateway.devstack import Servers
 from jobs.cron import CronError
 from jobs.decisions import Succeeded, decide
 from jobs.errors import StoreUnavailable
@@ -25,7 +24,7 @@ from storage.jobs import JobReader, Planned
 from storage.signals import Topic
 from storage.transitions import JobWriter, Steered
 from tests.factories import every
-from tests.installation import ANN, DEADLINE, Installation, installed, offer
+from tests.installation import ANN, DEADLINE, Installation
 from worker.rechecker import Rechecker
 from worker.tasks import Handler
 from worker.unschedulable import pause_unschedulable
@@ -39,13 +38,6 @@ LEAP_DAY = ScheduleSpec(cron="0 0 29 2 *", tz="America/New_York")
 def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, "jobgate.recheck")
     return caplog
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 class Stored:

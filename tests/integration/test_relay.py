@@ -1,29 +1,20 @@
 """The relay: what it does beside telling, beside other relays, and where it does not know what it has done."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 from pymongo.errors import AutoReconnect
 
-from gateway.devstack import Servers
 from jobs.errors import StoreUnavailable
 from storage.client import Database
 from storage.leases import Lease
 from storage.outbox import WAITING, Deposed, Outbox
 from storage.projection import Projection
-from tests.installation import Installation, installed, offer
+from tests.installation import Installation
 from worker import relay
 
 LIMIT: Final = 5
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(

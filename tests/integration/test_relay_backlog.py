@@ -1,13 +1,9 @@
 """The relay behind a backlog: what happens now is told at once, what has waited longest next, and everything in the end."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-import pytest
-
-from gateway.devstack import Servers
 from jobs.bulk import BulkRequest
 from jobs.events import EventType
 from jobs.feed import JobEvent
@@ -19,17 +15,10 @@ from resolvers.steering import delete
 from storage.client import Database
 from storage.outbox import Outbox, oldest_untold
 from tests.factories import NOW, SECOND
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation
 
 LIMIT: Final = 5
 BACKLOG: Final = 8 * LIMIT
-
-
-@pytest.fixture
-async def installation(database: Database, servers: Servers, redis_url: str) -> AsyncIterator[Installation]:
-    await offer(database, "demo.echo")
-    async with installed(database, servers.mongodb_url, redis_url) as installation:
-        yield installation
 
 
 async def waiting(installation: Installation, database: Database, count: int, since: timedelta) -> list[Job]:

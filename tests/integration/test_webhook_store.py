@@ -112,14 +112,24 @@ async def test_who_was_told_of_an_earlier_setting_does_not_switch_the_new_one_of
     assert [one.enabled for one in await webhooks.list_all()] == [True]
 
 
+async def test_what_failed_for_an_earlier_setting_is_not_held_against_the_new_one(
+    webhooks: Webhooks, now: datetime
+) -> None:
+    await set_each(webhooks, now, FIRST)
+    assert await webhooks.note_failure(HOOK, 1) is not None
+    await set_each(webhooks, now, FIRST)
+    assert await webhooks.note_failure(HOOK, 1) is None
+    assert await webhooks.note_failure(HOOK, 2) is not None
+
+
 async def test_one_that_has_taken_a_message_meanwhile_is_not_switched_off_for_failing(
     webhooks: Webhooks, now: datetime
 ) -> None:
     await set_each(webhooks, now, FIRST)
-    since = await webhooks.note_failure(HOOK)
+    since = await webhooks.note_failure(HOOK, 1)
     await webhooks.note_success(HOOK)
     assert await webhooks.disable(HOOK, 1, "it only fails", since) is None
-    since = await webhooks.note_failure(HOOK)
+    since = await webhooks.note_failure(HOOK, 1)
     off = await webhooks.disable(HOOK, 1, "it only fails", since)
     assert off is not None
     assert (await webhooks.targets([HOOK]))[HOOK].off == "it only fails"
