@@ -36,6 +36,26 @@ async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
     assert len(await installation.services.events.read(0, 10)) == 2
 
 
+async def test_those_behind_as_many_as_are_looked_at_are_told_once_these_have_forgotten(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget, may_forget = Outbox._forget, asyncio.Event()
+
+    async def forget_late(self: Outbox, jobs: Any) -> None:
+        await may_forget.wait()
+        await forget(self, jobs)
+
+    monkeypatch.setattr(Outbox, "_forget", forget_late)
+    outbox = Outbox(database)
+    jobs = {(await installation.dispatch()).id for _ in range(3 * LIMIT)}
+    # The oldest, and the newest.
+    first = {event.job_id for event in await outbox.advance(LIMIT)}
+    going_on = asyncio.create_task(outbox.advance(LIMIT))
+    may_forget.set()
+    assert {event.job_id for event in await going_on} == jobs - first
+    await outbox.settle()
+
+
 async def test_what_happens_next_is_told_while_the_jobs_are_forgetting_what_was_told(
     installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +104,7 @@ async def test_what_could_not_be_forgotten_is_not_told_twice(
     assert {event.job_id for event in await outbox.relay(LIMIT)} == {job.id}
     assert await outbox.relay(LIMIT) == []
     assert await installation.services.events.head() == 4
+    assert await database["jobs"].count_documents(WAITING) == 0
 
 
 async def test_a_relay_that_another_has_stood_in_for_goes_on_behind_it(
@@ -163,6 +184,53 @@ async def test_nothing_is_counted_while_more_may_come(
     await one.run_once()
     await one.stop()
     assert await database["projections"].find_one() == {"_id": "statistics", "position": 2, "until": None}
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("MongoDB", "gone"), ValueError("a defect")], ids=repr)
+async def test_what_could_not_be_counted_is_counted_later_and_not_tried_again_at_once(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    tries = 0
+
+    async def fail(_: Projection) -> bool:
+        nonlocal tries
+        tries += 1
+        raise failure
+
+    outbox = Outbox(database)
+    lease = Lease(database, "relay", "me", relay.LEASE)
+    one = relay.Relay(outbox, Projection(database), lease, installation.services.signals, always)
+    await installation.dispatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Projection, "fold", fail)
+        patch.setattr(relay, "_AFTER_OUTAGE", 60.0)
+        patch.setattr(relay, "_AFTER_DEFECT", 60.0)
+        for _ in range(4):
+            await one.run_once()
+            if one._counting is not None:
+                await one._counting
+            patch.setattr(one, "_quiet_from", 0.0)
+    assert tries == 1
+    monkeypatch.setattr(one, "_broken_until", 0.0)
+    monkeypatch.setattr(one, "_quiet_from", 0.0)
+    await one.run_once()
+    await one.stop()
+    position = await database["projections"].find_one()
+    assert position is not None
+    assert position["position"] == 2
+
+
+async def test_a_relay_that_stops_has_seen_to_it_that_what_it_told_is_forgotten(
+    installation: Installation, database: Database
+) -> None:
+    outbox = Outbox(database)
+    lease = Lease(database, "relay", "me", relay.LEASE)
+    one = relay.Relay(outbox, Projection(database), lease, installation.services.signals, always)
+    await installation.dispatch()
+    await one.run_once()
+    await one.stop()
+    assert outbox._forgetting is None
+    assert await database["jobs"].count_documents(WAITING) == 0
 
 
 async def always() -> bool:

@@ -14,7 +14,7 @@ from resolvers.bulk import begin_bulk
 from resolvers.steering import delete
 from storage.client import Database
 from storage.outbox import Outbox, oldest_untold
-from tests.factories import NOW, SECOND
+from tests.factories import NOW, SECOND, every
 from tests.installation import ANN, Installation
 
 LIMIT: Final = 5
@@ -109,6 +109,17 @@ async def test_single_jobs_do_not_wait_for_an_operation_on_many_nor_it_for_them(
         assert len(told & ids(crowd)) >= LIMIT
         rest += [job for job in backlog if job.id in told]
     assert rest == [job for job in backlog if job is not deleted][2 : 2 + 4 * LIMIT]
+
+
+async def test_whatever_is_done_to_many_jobs_lets_single_ones_go_first(
+    installation: Installation, database: Database
+) -> None:
+    many = [(await installation.dispatch(schedule=every(86_400))).id for _ in range(2)]
+    for action in (Action.PAUSE, Action.RESUME, Action.DELETE):
+        while await Outbox(database).relay(500):
+            pass
+        await begin_bulk(installation.services, ANN, BulkRequest(action, JobFilter(ids=tuple(many))))
+        assert await database["jobs"].count_documents({"in_bulk": True}) == 2, action
 
 
 async def test_what_a_job_has_to_tell_from_before_an_operation_on_many_does_not_wait_for_that(
