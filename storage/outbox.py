@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
 
 from jobs.errors import JobgateError
 from jobs.feed import JobEvent
@@ -197,8 +198,11 @@ class Outbox:
     async def _forget_executions_of_gone(self, jobs: Sequence[Document]) -> None:
         """Another relay had all this before: it may also have removed a job whose runs have just been recorded anew."""
         ids = [job["_id"] for job in jobs]
+        # What a majority is known to have may be less than there is where a primary has just been elected. Where there is more
+        # than a majority has, the removal that follows is not acknowledged either.
+        newest = self._jobs.with_options(read_concern=ReadConcern("local"))
         with mongodb_errors():
-            there = {job["_id"] async for job in self._jobs.find({"_id": {"$in": ids}}, {"_id": 1})}
+            there = {job["_id"] async for job in newest.find({"_id": {"$in": ids}}, {"_id": 1})}
             await self._executions.delete_many({"job_id": {"$in": [one for one in ids if one not in there]}})
 
     async def _bury(self, job_ids: Sequence[str]) -> None:

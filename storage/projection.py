@@ -13,6 +13,7 @@ from typing import Any, Final
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from jobs.errors import StoreUnavailable
 from jobs.statistics import Cell, Counters, fold
 from storage.client import Collection, Database
 from storage.documents import Document
@@ -34,7 +35,10 @@ class Projection:
         self._projections: Collection = database["projections"]
 
     async def fold(self, limit: int = _BATCH) -> bool:
-        """Fold up to ``limit`` events; whether there may be more. Safe to be called by anybody at any time."""
+        """Fold up to ``limit`` events; whether there may be more. Safe to be called by anybody at any time.
+
+        Raises ``StoreUnavailable``: nothing of the batch is lost or counted twice then.
+        """
         position, until = await self._position()
         behind: Document = {"$gt": position} if until is None else {"$gt": position, "$lte": until}
         with mongodb_errors():
@@ -47,6 +51,9 @@ class Projection:
             until = events[-1]["_id"]
             if not await self._begin(position, until):
                 return True
+        elif not events or events[-1]["_id"] < until:
+            # Nothing is pruned before it is folded: this is a new primary that does not know yet what a majority has.
+            raise StoreUnavailable("MongoDB", "the log is not read to its end yet")
         await self._add(fold(map(fact_from_event, events)), until)
         await self._end(position, until)
         return True

@@ -15,11 +15,13 @@ from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.filters import EventFilter
 from jobs.job import Execution, Job
+from jobs.promotion import promote
 from resolvers.dispatching import dispatch
 from resolvers.reading import read_history
 from resolvers.services import Principal, Services, services_on
 from resolvers.steering import cancel
 from storage.client import Database, Driver
+from storage.job_updates import Claim, first_nudge
 from storage.outbox import Outbox
 from storage.redis import close_redis, open_redis
 from storage.registry import Registry, TaskCard
@@ -31,6 +33,7 @@ from worker.tasks import Handler, TaskRegistry, define
 
 ANN = Principal("ann")
 DEADLINE = 20.0
+_LEASE = timedelta(seconds=15)
 
 
 class Installation:
@@ -129,6 +132,18 @@ async def offer(database: Database, *tasks: str) -> None:
     """Make tasks known to dispatch without a worker that offers them."""
     names = [task.partition(".") for task in tasks]
     await Registry(database).offer([TaskCard(namespace, name, None, TaskTerms()) for namespace, _, name in names])
+
+
+async def running_job(installation: Installation, token: str, **changes: Any) -> Job:
+    """A job whose run somebody has claimed under ``token``; nobody works on it."""
+    job = await installation.dispatch(**changes)
+    if job.run is None:
+        assert job.next_run_at is not None
+        await installation.services.writer.promote_many([(job, promote(job, job.next_run_at))], nudged=1)
+        job = await installation.job(job)
+    assert job.run is not None
+    await installation.services.writer.claim_many([Claim(first_nudge(job, job.run), "w1", token, _LEASE)])
+    return await installation.job(job)
 
 
 async def relayed(installation: Installation, database: Database, jobs: int) -> list[JobEvent]:

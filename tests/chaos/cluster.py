@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -19,16 +20,26 @@ from pymongo.errors import PyMongoError
 
 from gateway.devstack.kinds import MONGOD, REDIS, Kind
 from gateway.devstack.server import Server
+from jobs.errors import StoreUnavailable
 from storage.bootstrap import ping_mongodb
 
 _MEMBERS: Final = 3
 _ELECTION_MS: Final = 2000
 _ANSWER: Final = timedelta(seconds=20)
+_LOOK_AGAIN_SECONDS: Final = 0.1
 _PRIMARY_WITHIN: Final = 60.0
 
 
 async def _answers(url: str) -> None:
-    await ping_mongodb(url, _ANSWER)
+    """Wait for an answer: a member that has just started hangs up on everybody when it has to roll back, or is elected."""
+    deadline = time.monotonic() + _ANSWER.total_seconds()
+    while True:
+        try:
+            return await ping_mongodb(url, _ANSWER)
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _mongod(number: int) -> Kind:

@@ -8,10 +8,11 @@ from pymongo.errors import AutoReconnect
 
 from jobs.errors import StoreUnavailable
 from storage.client import Database
+from storage.documents import Document
 from storage.leases import Lease
 from storage.outbox import WAITING, Deposed, Outbox
 from storage.projection import Projection
-from tests.installation import Installation
+from tests.installation import Installation, running_job
 from worker import relay
 
 LIMIT: Final = 5
@@ -106,6 +107,34 @@ async def test_what_could_not_be_forgotten_is_not_told_twice(
     assert {event.job_id for event in await outbox.relay(LIMIT)} == {job.id}
     assert await outbox.relay(LIMIT) == []
     assert await installation.services.events.head() == 4
+
+
+async def test_runs_that_were_recorded_once_more_are_forgotten_with_a_job_that_is_gone_and_no_other(
+    installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay that comes late records the runs of what it has seen, though all of it was told, and a job was removed."""
+    gone, left = [await running_job(installation, token) for token in ("t1", "t2")]
+    await installation.cancel(gone)
+    await installation.cancel(left)
+    late = Outbox(database)
+    look = late._waiting
+
+    async def come_late(limit: int) -> list[Document]:
+        seen = await look(limit)
+        await Outbox(database).relay(limit)
+        await database["jobs"].delete_one({"_id": gone.id})
+        await database["executions"].delete_many({"job_id": gone.id})
+        await database.command("profile", 2)
+        return seen
+
+    monkeypatch.setattr(late, "_waiting", come_late)
+    assert await late.relay(LIMIT) == []
+    await database.command("profile", 0)
+    assert await database["executions"].distinct("job_id") == [left.id]
+    # On a primary that has just been elected, what a majority is known to have does not show the newest jobs yet.
+    looked = await database["system.profile"].find_one({"ns": f"{database.name}.jobs", "op": "query"})
+    assert looked is not None
+    assert looked["command"]["readConcern"]["level"] == "local"
 
 
 async def test_a_relay_that_another_has_stood_in_for_goes_on_behind_it(

@@ -16,7 +16,7 @@ from pymongo import UpdateOne
 from gateway.devstack import Servers
 from jobs.decisions import Failed, Outcome, Released, Succeeded, decide
 from jobs.dispatch import RetrySpec
-from jobs.errors import JobgateError, TooExpensive
+from jobs.errors import JobgateError, StoreUnavailable, TooExpensive
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from jobs.histograms import bucket_of
@@ -33,12 +33,12 @@ from storage.filters import job_filter
 from storage.job_updates import Claim, Finish, NewJob, first_nudge
 from storage.leases import Lease
 from storage.outbox import Outbox
-from storage.projection import Projection
+from storage.projection import POSITION, Projection
 from storage.recount import RepairUnderWay, repair_statistics
 from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from tests.factories import every, make_job
-from tests.installation import ANN, Installation, installed, offer
+from tests.installation import ANN, Installation, installed, offer, running_job
 from worker.context import TaskContext
 from worker.relay import Relay
 from worker.tasks import TaskError
@@ -495,16 +495,6 @@ async def test_runs_that_a_caller_ends_are_counted_by_how_they_ended(
     await check(installation, database)
 
 
-async def running_job(installation: Installation, token: str, **changes: Any) -> Job:
-    job = await installation.dispatch(**changes)
-    if job.run is None:
-        assert job.next_run_at is not None
-        await installation.services.writer.promote_many([(job, promote(job, job.next_run_at))], nudged=1)
-        job = await installation.job(job)
-    await installation.services.writer.claim_many([Claim(first_nudge(job, running_of(job)), "w1", token, LEASE)])
-    return await installation.job(job)
-
-
 async def test_either_driver_folds_reads_and_repairs(any_database: Database) -> None:
     job = make_job()
     await JobWriter(any_database).insert_many([NewJob(job, None, nudged=False)])
@@ -528,6 +518,18 @@ async def test_what_was_repaired_before_it_was_folded_is_folded_all_the_same(dat
     assert len(await repair_statistics(database, "doctor")) == 1
     await catch_up(database)
     assert (await StatisticsReader(database).jobs(ALL)).total == 2
+
+
+async def test_a_batch_whose_end_a_new_primary_does_not_show_yet_is_folded_once_it_does(database: Database) -> None:
+    await JobWriter(database).insert_many([NewJob(make_job(job_id=f"job_{n}"), None, nudged=False) for n in range(3)])
+    last = (await Outbox(database).relay(10))[-1].number
+    await database["projections"].insert_one({"_id": POSITION, "position": 0, "until": last})
+    unseen = await database["events"].find_one_and_delete({"_id": last})
+    with pytest.raises(StoreUnavailable):
+        await Projection(database).fold()
+    await database["events"].insert_one(unseen)
+    await catch_up(database)
+    assert (await StatisticsReader(database).jobs(ALL)).total == 3
 
 
 async def test_only_one_repairs_at_a_time(database: Database) -> None:
