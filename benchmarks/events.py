@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from random import uniform
 from typing import Final
 
 import click
@@ -170,7 +171,8 @@ async def _latency(servers: Servers, jobs: int) -> None:
             await dispatch_one(services, "idle")
             acknowledged.append(time.monotonic())
             await listeners.until(4 * (number + 1))
-            await asyncio.sleep(_PAUSE / 10)
+            # Until nothing of the last one is under way, and never in step with what looks around every so often.
+            await asyncio.sleep(_PAUSE * uniform(1, 1.5))  # noqa: S311  # nothing secret hangs on it
         [heard] = await listeners.taken()
     events = [json.loads(text)["payload"]["data"]["jobEvents"] for text in heard.text]
     since_at = [

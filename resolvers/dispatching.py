@@ -87,5 +87,8 @@ async def _first_job(services: Services, request: DispatchRequest) -> Job:
 def _announce(services: Services, job: Job, *, nudged: bool) -> None:
     if nudged and job.run is not None:
         services.signals.nudge([first_nudge(job, job.run)])
-    waits_for = Topic.BACKLOG if job.status is JobStatus.QUEUED else Topic.SCHEDULED
-    services.signals.wake(Topic.OUTBOX, waits_for)
+    services.signals.wake(Topic.OUTBOX)
+    if job.status is not JobStatus.QUEUED:
+        services.signals.wake(Topic.SCHEDULED)
+    elif not nudged:
+        services.signals.wake(Topic.BACKLOG)
