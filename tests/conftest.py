@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import logging
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -30,6 +32,9 @@ REDIS_DATABASES: Final = itertools.cycle(range(1, 16))
 _OTHER_SERVERS: Final = {"own_servers", "failing_mongod"}
 """Fixtures with servers of their own, where nobody cleans."""
 
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of its own is made there
+_MUCH: Final = 8 * 2**30
+
 Outcome = TypeVar("Outcome")
 StartServers: TypeAlias = Callable[[], Awaitable[Devstack]]
 
@@ -38,6 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--jobs", type=int, default=20_000, help="how many there are to read page by page")
     parser.addoption("--events", type=int, default=1_000, help="how many are made while connections are cut")
     parser.addoption("--deliveries", type=int, default=240, help="how many are made to a hostile receiver")
+
+
+def memory() -> Path | None:
+    """Where files are in memory, if there is much of it: the tests wait for the disk at each of very many writes."""
+    there = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MUCH
+    return _MEMORY if there else None
 
 
 def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
@@ -49,7 +60,7 @@ def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """MongoDB and Redis for all tests of this process. Do not stop them: see ``own_servers``."""
-    with tempfile.TemporaryDirectory(prefix="jobgate-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="jobgate-tests-", dir=memory()) as folder:
         stack = Devstack(Path(folder))
         started = run(stack.start())
         try:
@@ -119,7 +130,7 @@ async def own_servers(tmp_path: Path) -> AsyncIterator[StartServers]:
 @pytest.fixture(scope="session")
 def failing_mongod() -> Iterator[FailingMongod]:
     """A MongoDB that can be told to fail. Each test has a database of its own there, by the fixture ``database_name``."""
-    with tempfile.TemporaryDirectory(prefix="jobgate-failing-") as folder:
+    with tempfile.TemporaryDirectory(prefix="jobgate-failing-", dir=memory()) as folder:
         mongod = FailingMongod(Path(folder))
         run(mongod.server.start())
         try:

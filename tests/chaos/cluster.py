@@ -35,7 +35,7 @@ async def _answers(url: str) -> None:
     deadline = time.monotonic() + _ANSWER.total_seconds()
     while True:
         try:
-            return await ping_mongodb(url, _ANSWER)
+            return await ping_mongodb(url, timedelta(seconds=max(deadline - time.monotonic(), 1)))
         except StoreUnavailable:
             if time.monotonic() > deadline:
                 raise
