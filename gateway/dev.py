@@ -103,6 +103,7 @@ def _environment(settings: Settings, servers: Servers, data: Path) -> Mapping[st
         "tasks": settings.tasks,
         "concurrency": settings.concurrency,
         "graphiql": "true",
+        "introspection": "true",
         "secret_keys": settings.secret_keys or _secret_keys(data),
     }
     return {**os.environ, **{environment_name(name): str(value) for name, value in given.items()}}

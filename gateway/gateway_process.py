@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
-from gateway.app import GRAPHQL_PATH, build_app
+from gateway.app import GRAPHQL_PATH, Terms, build_app
 from gateway.children import say_ready
 from gateway.graphql_http import MAX_REQUEST
 from gateway.graphql_sse import Streams
@@ -53,6 +53,16 @@ def graphql_url(host: str, port: int) -> str:
     return f"http://{shown}:{port}{GRAPHQL_PATH}"
 
 
+def terms_of(settings: Settings) -> Terms:
+    """On what terms the settings have callers be served."""
+    return Terms(
+        graphiql=settings.graphiql,
+        introspection=settings.introspection,
+        allowed_origins=settings.origins,
+        max_in_flight=settings.max_in_flight,
+    )
+
+
 async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None) -> None:
     async with open_gateway(settings) as gateway:
 
@@ -60,7 +70,7 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
             logger.info("gateway is ready: %s", graphql_url(settings.host, listener.getsockname()[1]))
             say_ready(ready_fd)
 
-        app = build_app(nullcontext(gateway), graphiql=settings.graphiql, max_in_flight=settings.max_in_flight)
+        app = build_app(nullcontext(gateway), terms_of(settings))
         server = Server(app, started)
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)

@@ -17,13 +17,15 @@ from starlette.status import WS_1013_TRY_AGAIN_LATER
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLRequestData, GraphQLRequestProtocol
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, GraphQLRequestProtocol
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
-from gateway.graphql_sse import HEARTBEAT, MEDIA_TYPE, Accepted, EventStream, Streams
+from gateway.accepted import RESPONSE, STREAM, Accepted
+from gateway.answers import answer_of, status_of
+from gateway.graphql_sse import HEARTBEAT, EventStream, Streams
 from gateway.graphql_ws import MAX_OPERATIONS, SocketAdapter, TransportHandler
 from gateway.wiring import Gateway
 from resolvers.services import Principal
@@ -59,7 +61,7 @@ class StreamOnly(HTTPException):
     """A subscription was asked for by somebody who takes no stream."""
 
     def __init__(self) -> None:
-        super().__init__(406, f"a subscription is answered as a stream: accept {MEDIA_TYPE}, or use a WebSocket")
+        super().__init__(406, f"a subscription is answered as a stream: accept {STREAM}, or use a WebSocket")
 
 
 class TooManyConnections(HTTPException):
@@ -85,6 +87,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         streams: Streams,
         *,
         graphiql: bool,
+        allowed_origins: tuple[str, ...] = (),
         init_within: timedelta = INIT_WITHIN,
         heartbeat: timedelta = HEARTBEAT,
     ) -> None:
@@ -96,6 +99,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
             connection_init_wait_timeout=init_within,
             max_subscriptions_per_connection=MAX_OPERATIONS,
+            # Browsers let any page open a WebSocket: whether it may, only we can tell.
+            allowed_origins=allowed_origins,
         )
         self._streams = streams
         self._heartbeat = heartbeat
@@ -153,6 +158,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         """Answer at once or as a stream, as the operation and the request will have it. Raises ``HTTPException``."""
         asked = cast("GraphQLRequestData", request_data)  # a list of them was refused when it was read
         accepted = Accepted(request.headers.getlist("accept"))
+        sub_response.media_type = accepted.json
         if not accepted.only_stream:
             try:
                 return await self.execute_single(request, request_adapter, sub_response, context, root_value, asked)
@@ -190,6 +196,21 @@ class GraphQLEndpoint(GraphQL[Context, None]):
                 case InvalidOperationTypeError(operation_type=OperationType.SUBSCRIPTION):
                     raise StreamOnly from None
             raise
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """The answer in the media type that was asked for: in the newer one, its status tells what it is."""
+        response = super().create_response(response_data, sub_response)
+        if sub_response.media_type == RESPONSE:
+            response.headers["Content-Type"] = RESPONSE
+            # A list of requests was refused when it was read.
+            response.status_code = status_of(cast("GraphQLHTTPResponse", response_data))
+        return response
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """The answer to be encoded."""
+        return answer_of(result)
 
     async def _create_streaming_response(
         self, request: Request, result: Any, protocol: GraphQLRequestProtocol, sub_response: Response

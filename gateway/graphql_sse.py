@@ -8,15 +8,15 @@ its status; whatever GraphQL says, errors included, by ``next`` events and ``com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
-from strawberry.http import process_result
 from strawberry.types import ExecutionResult
 
+from gateway.answers import answer_of
 from schema.context import Context
 from storage.cancelling import end_task
 
@@ -26,8 +26,6 @@ HEARTBEAT: Final = timedelta(seconds=15)
 MAX_CONNECTIONS: Final = 10_000
 """Event streams and WebSockets that one gateway serves at a time."""
 
-MEDIA_TYPE: Final = "text/event-stream"
-_JSON: Final = {"application/json", "application/graphql-response+json", "application/*", "*/*"}
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     # Told once and to one client; a proxy that compressed or collected it would hold events back.
@@ -38,23 +36,6 @@ _HEADERS: Final = [
 # Lines end in LF alone: urql looks for two of them between events.
 _COMPLETE: Final = "event: complete\ndata: \n\n"
 _COMMENT: Final = ": still here\n\n"
-
-
-class Accepted:
-    """What the ``Accept`` headers of a request say about streams."""
-
-    def __init__(self, headers: Iterable[str]) -> None:
-        ranges = {_media_type(part) for header in headers for part in header.split(",")}
-        self.stream = MEDIA_TYPE in ranges
-        """An answer may be a stream."""
-        self.only_stream = self.stream and not ranges & _JSON
-        """It must be one. Whoever takes JSON as well, as urql does in every request, gets a stream of subscriptions only."""
-
-
-def _media_type(part: str) -> str:
-    """One media range, without its parameters; nothing of one that is not wanted."""
-    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    return "" if {"q=0", "q=0.0", "q=0.00", "q=0.000"} & set(parameters) else name
 
 
 class Streams:
@@ -135,7 +116,7 @@ class EventStream:
         """The event for one result. One without data has no ``id``: the client goes on behind what it was given before."""
         cursor = self._context.cursor if result.data is not None else None
         id_ = "" if cursor is None else f"id: {cursor}\n"
-        return f"{id_}event: next\ndata: {self._encode(process_result(result))}\n\n"
+        return f"{id_}event: next\ndata: {self._encode(answer_of(result))}\n\n"
 
     async def _beat(self, send: Send) -> None:
         while True:

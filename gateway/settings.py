@@ -10,6 +10,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
+from strawberry.http.websocket_origin import normalize_origin
 
 from jobs.errors import JobgateError
 from jobs.input_matches import index_path_problem
@@ -21,6 +22,7 @@ PREFIX: Final = "JOBGATE_"
 _UNPREFIXED: Final = ("mongodb_url", "redis_url")
 _SECRET: Final = ("secret_keys",)
 _MOST_INDEXES: Final = 10
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -57,6 +59,14 @@ def _keys(value: str) -> str:
             raise PydanticCustomError(
                 "key", "key {number} is not {bytes} bytes in base64", {"number": number, "bytes": KEY_BYTES}
             )
+    return value
+
+
+def _origins(value: str) -> str:
+    for origin in _listed(value):
+        # As browsers write it, which is what it is compared with: small letters, no port that the scheme has anyway.
+        if not _ORIGIN.fullmatch(origin) or normalize_origin(origin) != origin:
+            raise ValueError(f"{origin[:80]!r} is not an origin as browsers name it, such as https://app.example.com")
     return value
 
 
@@ -99,6 +109,17 @@ class Settings(BaseModel):
         default=8000, description="The port that the gateway listens on."
     )
     graphiql: bool = Field(default=False, description="Whether the gateway serves GraphiQL. `jobgate dev` does.")
+    introspection: bool = Field(
+        default=False,
+        description="Whether clients may ask for the schema, as tools such as GraphiQL do. `jobgate dev` lets them.",
+    )
+    allowed_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        default="",
+        description=(
+            "The origins, such as https://app.example.com, whose pages may call from browsers, separated by commas. "
+            "The gateway's own always may."
+        ),
+    )
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=500,
         description="Queries and mutations that one gateway works on at a time; others are refused at once with UNAVAILABLE.",
@@ -178,6 +199,10 @@ class Settings(BaseModel):
     @property
     def sealing_keys(self) -> tuple[bytes, ...]:
         return tuple(b64decode(key) for key in _listed(self.secret_keys))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return _listed(self.allowed_origins)
 
     @property
     def input_index_paths(self) -> tuple[str, ...]:

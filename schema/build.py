@@ -16,14 +16,15 @@ from graphql import (
     GraphQLSchema,
     Undefined,
 )
-from strawberry.extensions import MaxTokensLimiter, ValidationCache
+from strawberry.extensions import DisableIntrospection, MaxTokensLimiter
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from schema.admission import MAX_IN_FLIGHT, Admission, InFlight
-from schema.faults import OneOperation, PublicErrors
+from schema.document_size import DocumentLimits
+from schema.faults import OneOperation, PublicErrors, published
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
@@ -54,24 +55,37 @@ class Schema(strawberry.Schema):
     ) -> ExecutionResult:
         """Answer once, which is why subscriptions are not among what may be asked for here."""
         allowed = _ANSWERED_ONCE & set(allowed_operation_types or _ANSWERED_ONCE)
-        return await super().execute(
+        result = await super().execute(
             query, variable_values, context_value, root_value, operation_name, allowed, operation_extensions
         )
+        # What ends an operation before its extensions come to it again: a defect in one of them.
+        result.errors = [published(error) for error in result.errors] if result.errors else result.errors
+        return result
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Unexpected errors are logged where they are masked."""
 
 
-def build_schema(max_in_flight: int = MAX_IN_FLIGHT) -> Schema:
-    """The schema with everything that every operation passes through."""
+def build_schema(max_in_flight: int = MAX_IN_FLIGHT, *, introspection: bool = True) -> Schema:
+    """The schema with everything that every operation passes through.
+
+    Without ``introspection`` clients cannot ask for it, nor find it out from what they are told they may have meant.
+    """
     in_flight = InFlight(max_in_flight)
     return Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not introspection),
         execution_context_class=SharingExecutor,
-        extensions=[PublicErrors, ValidationCache, OneOperation, _token_limit, partial(Admission, in_flight)],
+        extensions=[
+            partial(PublicErrors, suggestions=introspection),
+            *([] if introspection else [DisableIntrospection]),
+            DocumentLimits,
+            OneOperation,
+            _token_limit,
+            partial(Admission, in_flight),
+        ],
     )
 
 

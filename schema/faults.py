@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any, Final
@@ -29,6 +30,7 @@ logger = logging.getLogger("jobgate.faults")
 BAD_REQUEST: Final = "BAD_REQUEST"
 PARSE_FAILED: Final = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED: Final = "GRAPHQL_VALIDATION_FAILED"
+DOCUMENT_TOO_LARGE: Final = "DOCUMENT_TOO_LARGE"
 BAD_USER_INPUT: Final = "BAD_USER_INPUT"
 BAD_CURSOR: Final = "BAD_CURSOR"
 CURSOR_EXPIRED: Final = "CURSOR_EXPIRED"
@@ -40,6 +42,7 @@ TOO_MANY_OPERATIONS: Final = "TOO_MANY_OPERATIONS"
 JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
 INTERNAL: Final = "INTERNAL"
 
+_SUGGESTION: Final = re.compile(r" Did you mean [^?]*\?")
 _BUSY_SECONDS: Final = 1.0
 
 _CODES: Final[dict[type[Exception], str]] = {
@@ -52,7 +55,13 @@ _CODES: Final[dict[type[Exception], str]] = {
 
 
 class PublicErrors(SchemaExtension):
-    """Gives every error its ``extensions.code``, and masks those that nobody expected."""
+    """Gives every error its ``extensions.code``, and masks those that nobody expected.
+
+    Without ``suggestions``, what GraphQL finds wrong is told without what may have been meant: that would tell the schema.
+    """
+
+    def __init__(self, *, suggestions: bool = True) -> None:
+        self._suggestions = suggestions
 
     def on_operation(self) -> Iterator[None]:
         yield
@@ -65,7 +74,8 @@ class PublicErrors(SchemaExtension):
     def _publish(self, result: Any) -> None:
         errors = getattr(result, "errors", None)
         if errors:
-            result.errors = [published(error) for error in errors]
+            known = errors if self._suggestions else map(_without_suggestion, errors)
+            result.errors = [published(error) for error in known]
 
 
 class OneOperation(SchemaExtension):
@@ -111,6 +121,14 @@ def published(error: GraphQLError) -> GraphQLError:
         path=error.path,
         extensions=extensions,
     )
+
+
+def _without_suggestion(error: GraphQLError) -> GraphQLError:
+    """What Strawberry leaves in place: it drops those for fields, not for arguments, types and the like."""
+    # One that a resolver has raised is not about the schema, but for what it says itself of a value that it was given.
+    if error.path is None:
+        error.message = _SUGGESTION.sub("", error.message)
+    return error
 
 
 def _code_of(error: GraphQLError) -> str:

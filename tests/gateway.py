@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from gateway.app import GRAPHQL_PATH, build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen
+from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen, terms_of
 from gateway.graphql_http import INIT_WITHIN
 from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS
 from gateway.settings import Settings
@@ -245,14 +245,10 @@ async def serving(
         port = listener.getsockname()[1]
         async with open_gateway(settings) as gateway:
             await offer(gateway.database, "demo.echo")
-            app = build_app(
-                nullcontext(gateway),
-                graphiql=settings.graphiql,
-                init_within=init_within,
-                heartbeat=heartbeat,
-                max_in_flight=settings.max_in_flight,
-                max_connections=max_connections,
+            terms = replace(
+                terms_of(settings), init_within=init_within, heartbeat=heartbeat, max_connections=max_connections
             )
+            app = build_app(nullcontext(gateway), terms)
             started = asyncio.Event()
             server = Server(app, started.set, ping)
             async with asyncio.TaskGroup() as group:

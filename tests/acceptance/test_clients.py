@@ -9,7 +9,7 @@ import pytest
 
 from gateway.devstack import Servers
 from jobs.feed import feed_cursor
-from tests.clients.clients import CLIENTS, Client
+from tests.clients.clients import CLIENTS, Client, told_by
 from tests.gateway import DISPATCH, LiveGateway, serving
 
 FOLLOW: Final = "subscription ($after: String) { jobEvents(after: $after) { jobId type } }"
@@ -86,3 +86,15 @@ async def test_a_refusal_comes_with_its_code(
 ) -> None:
     [refusal] = await heard(client, gateway, document, **variables)
     assert [error["extensions"]["code"] for error in refusal["errors"]] == [code]
+
+
+async def test_graphql_over_http_is_spoken_as_specified(servers: Servers, database_name: str, redis_url: str) -> None:
+    """Every rule that the audits of the package ``graphql-http`` look at; what may be otherwise, some are."""
+    async with (
+        asyncio.timeout(60),
+        serving(servers.mongodb_url, redis_url, database_name, introspection=True) as gateway,
+        aclosing(told_by("graphql_http.mjs", gateway.url)) as results,
+    ):
+        audits = [result async for result in results]
+    assert len(audits) > 50
+    assert [audit for audit in audits if audit["status"] != "ok" and not audit["name"].startswith("MAY")] == []

@@ -25,13 +25,11 @@ class Client(Protocol):
     ) -> AsyncGenerator[dict[str, Any], None]: ...
 
 
-async def _by_program(
-    program: str, url: str, document: str, variables: Mapping[str, Any]
-) -> AsyncGenerator[dict[str, Any], None]:
+async def told_by(program: str, *arguments: str) -> AsyncGenerator[dict[str, Any], None]:
+    """What a program beside this file prints: JSON, a line each."""
     check_installed()
-    request = json.dumps({"query": document, "variables": variables})
     process = await asyncio.create_subprocess_exec(
-        *(str(node()), str(FOLDER / program), url, request),
+        *(str(node()), str(FOLDER / program), *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -44,6 +42,12 @@ async def _by_program(
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def _by_program(
+    program: str, url: str, document: str, variables: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
+    return told_by(program, url, json.dumps({"query": document, "variables": variables}))
 
 
 async def _by_gql(url: str, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:

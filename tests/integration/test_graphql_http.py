@@ -10,11 +10,14 @@ import pytest_asyncio
 from pymongo import MongoClient
 
 from gateway.devstack import Servers
+from schema.admission import InFlight
 from tests.gateway import LiveGateway, serving, serving_for_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JSON: Final = {"content-type": "application/json"}
+PLAIN: Final = "application/json"
+RESPONSE: Final = "application/graphql-response+json"
 GOOD: Final = b'{"query": "{ __typename }"}'
 LIMIT: Final = 1024 * 1024
 UNREADABLE: Final = "Unable to parse request body as JSON"
@@ -120,6 +123,11 @@ async def test_a_body_has_a_megabyte_at_most(gateway: LiveGateway, chunked: bool
             "GRAPHQL_PARSE_FAILED",
             "Syntax Error: Document contains more than 2000 tokens. Parsing aborted.",
         ),
+        (
+            "{ " + "__typename " * 11 + "}",
+            "DOCUMENT_TOO_LARGE",
+            "the document has 11 root fields: at most 10 are allowed",
+        ),
         ("{ zzzz }", "GRAPHQL_VALIDATION_FAILED", "Cannot query field 'zzzz' on type 'Query'."),
         (
             "query A { __typename } query B { __typename }",
@@ -136,7 +144,41 @@ async def test_a_body_has_a_megabyte_at_most(gateway: LiveGateway, chunked: bool
 async def test_what_graphql_refuses_has_a_code(gateway: LiveGateway, document: str, code: str, message: str) -> None:
     answer = await gateway.ask(document)
     [error] = answer["errors"]
-    assert (answer["data"], error["message"], error["extensions"]) == (None, message, {"code": code})
+    assert (error["message"], error["extensions"]) == (message, {"code": code})
+    # Nothing was carried out, which is not the same as data that came to nothing.
+    assert answer.keys() == {"errors"}
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ("{ __typename }", 200),
+        ("{ zzzz }", 400),
+        ("{ jobs {", 400),
+        ("query ($id: ID!) { job(id: $id) { id } }", 400),
+        ('{ jobs(after: "nowhere") { nodes { id } } }', 200),
+    ],
+)
+async def test_the_newer_media_type_has_a_status_that_tells_whether_anything_was_carried_out(
+    gateway: LiveGateway, document: str, status: int
+) -> None:
+    answers = []
+    for media_type, expected in ((RESPONSE, status), (PLAIN, 200)):
+        response = await gateway.http.post("/graphql", json={"query": document}, headers={"accept": media_type})
+        assert (response.status_code, response.headers["content-type"]) == (expected, media_type)
+        answers.append(response.json())
+    assert answers[0] == answers[1]
+    assert ("data" in answers[0]) == (status == 200)
+
+
+async def test_who_is_refused_since_there_is_too_much_to_do_is_told_so_by_the_status(
+    servers: Servers, database_name: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InFlight, "enter", lambda _: False)
+    async with serving(servers.mongodb_url, redis_url, database_name) as gateway:
+        response = await gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": RESPONSE})
+    assert response.status_code == 503
+    assert response.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE", "retryAfter": 1}
 
 
 async def test_of_several_operations_the_named_one_is_run(gateway: LiveGateway) -> None:

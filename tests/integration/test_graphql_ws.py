@@ -202,6 +202,11 @@ async def test_an_error_of_a_field_is_part_of_the_answer(gateway: LiveGateway) -
         ("{ nope", {}, None, "GRAPHQL_PARSE_FAILED", "Syntax Error: Expected Name, found <EOF>."),
         ("{ zzzz }", {}, None, "GRAPHQL_VALIDATION_FAILED", "Cannot query field 'zzzz' on type 'Query'."),
         (
+            "subscription { jobEvents { " + "x: type " * 31 + "} }",
+            *({}, None, "DOCUMENT_TOO_LARGE"),
+            "the document has 31 aliases: at most 30 are allowed",
+        ),
+        (
             "subscription { a: jobEvents { type } b: jobEvents { type } }",
             *({}, None, "GRAPHQL_VALIDATION_FAILED"),
             "Anonymous Subscription must select only one top level field.",

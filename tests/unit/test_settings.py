@@ -49,6 +49,13 @@ def test_every_setting_can_be_given() -> None:
         ("JOBGATE_REDIS_URL", "redis://x", "there is no setting JOBGATE_REDIS_URL"),
         ("JOBGATE_PORT", "65536", "JOBGATE_PORT: input should be less than or equal to 65535, not '65536'"),
         ("JOBGATE_PORT", "", "JOBGATE_PORT: input should be a valid integer"),
+        ("JOBGATE_ALLOWED_ORIGINS", "*", "JOBGATE_ALLOWED_ORIGINS: '*' is not an origin as browsers name it"),
+        ("JOBGATE_ALLOWED_ORIGINS", "https://a.example/", "JOBGATE_ALLOWED_ORIGINS: 'https://a.example/' is not"),
+        ("JOBGATE_ALLOWED_ORIGINS", "https://a.example, b.example", "JOBGATE_ALLOWED_ORIGINS: 'b.example' is not"),
+        ("JOBGATE_ALLOWED_ORIGINS", "https://A.example", "JOBGATE_ALLOWED_ORIGINS: 'https://A.example' is not"),
+        ("JOBGATE_ALLOWED_ORIGINS", "https://a.example:443", "JOBGATE_ALLOWED_ORIGINS: "),
+        ("JOBGATE_ALLOWED_ORIGINS", "http://a.example:99999", "JOBGATE_ALLOWED_ORIGINS: "),
+        ("JOBGATE_ALLOWED_ORIGINS", "http://[:::]", "JOBGATE_ALLOWED_ORIGINS: "),
         ("JOBGATE_CONCURRENCY", "0", "JOBGATE_CONCURRENCY: input should be greater than or equal to 1, not '0'"),
         ("JOBGATE_LEASE_SECONDS", "nan", "JOBGATE_LEASE_SECONDS: "),
         ("JOBGATE_KEEP_FAILED_DAYS", "-1", "JOBGATE_KEEP_FAILED_DAYS: input should be greater than or equal to 0"),
@@ -87,6 +94,11 @@ def test_both_stores_are_needed(missing: str) -> None:
     settings = Settings.from_environment({name: url for name, url in STORES.items() if name != missing})
     with pytest.raises(SettingsError, match="set MONGODB_URL and REDIS_URL, or run `jobgate dev`"):
         store_urls(settings)
+
+
+def test_origins_are_listed_as_browsers_name_them() -> None:
+    given = {"JOBGATE_ALLOWED_ORIGINS": "https://a.example:8443, http://[::1]:3000,"}
+    assert Settings.from_environment(given).origins == ("https://a.example:8443", "http://[::1]:3000")
 
 
 def test_settings_do_not_change() -> None:
