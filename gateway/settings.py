@@ -116,7 +116,7 @@ class Settings(BaseModel):
     allowed_origins: Annotated[str, AfterValidator(_origins)] = Field(
         default="",
         description=(
-            "The origins, such as https://app.example.com, whose pages may call from browsers, separated by commas. "
+            "The origins (scheme, host and port) whose pages may call from browsers, separated by commas. "
             "The gateway's own always may."
         ),
     )

@@ -98,7 +98,7 @@ async def invalid(gateway: LiveGateway, operation: str, **given: object) -> dict
 async def mistaken(gateway: LiveGateway, text: str, **variables: object) -> tuple[str, str]:
     """The code and the message of the one error of an operation that is not carried out."""
     answer = await gateway.ask(text, **variables)
-    assert answer["data"] is None
+    assert "data" not in answer
     [error] = answer["errors"]
     return error["extensions"]["code"], error["message"]
 

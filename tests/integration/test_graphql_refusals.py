@@ -207,7 +207,6 @@ async def test_a_variable_of_the_wrong_kind_is_named(
     gateway: LiveGateway, changes: dict[str, Any], place: str, message: str
 ) -> None:
     assert await gateway.ask(DISPATCH, input=VALID | changes) == {
-        "data": None,
         "errors": [
             {
                 "message": f"Variable '$input' has invalid value at .{place}: {message}",

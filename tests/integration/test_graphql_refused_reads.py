@@ -81,7 +81,7 @@ async def test_a_wrong_value_in_the_document_is_told_with_its_place(
         "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"},
     }
     answer = await gateway.ask(f"{{ jobs({arguments}) {{ nodes {{ id }} }} }}")
-    assert answer == {"data": None, "errors": [error]}
+    assert answer == {"errors": [error]}
 
 
 async def test_null_where_an_argument_must_not_be_null_is_the_callers_fault(gateway: LiveGateway) -> None:
