@@ -11,7 +11,7 @@ RESPONSE: Final = "application/graphql-response+json"
 """That of the specification "GraphQL over HTTP", which has the status tell whether anything was carried out."""
 
 STREAM: Final = "text/event-stream"
-_WEIGHT: Final = re.compile(r"[01](\.[0-9]{0,3})?")
+_WEIGHT: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _NOT_STREAMS: Final = {JSON, RESPONSE, "application/*", "*/*"}
 
 

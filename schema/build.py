@@ -66,6 +66,14 @@ class Schema(strawberry.Schema):
         """Unexpected errors are logged where they are masked."""
 
 
+class _SilentExecutor(SharingExecutor):
+    """Says what is wrong with variables, and not what may have been meant."""
+
+    @classmethod
+    def build(cls, *args: Any, **options: Any) -> Any:
+        return super().build(*args, **{**options, "hide_suggestions": True})
+
+
 def build_schema(max_in_flight: int = MAX_IN_FLIGHT, *, introspection: bool = True) -> Schema:
     """The schema with everything that every operation passes through.
 
@@ -77,11 +85,11 @@ def build_schema(max_in_flight: int = MAX_IN_FLIGHT, *, introspection: bool = Tr
         mutation=Mutation,
         subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not introspection),
-        execution_context_class=SharingExecutor,
+        execution_context_class=SharingExecutor if introspection else _SilentExecutor,
         extensions=[
-            partial(PublicErrors, suggestions=introspection),
+            PublicErrors,
             *([] if introspection else [DisableIntrospection]),
-            DocumentLimits,
+            partial(DocumentLimits, suggestions=introspection),
             OneOperation,
             _token_limit,
             partial(Admission, in_flight),

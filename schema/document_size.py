@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from graphql import (
+    ASTValidationRule,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -32,9 +34,12 @@ from graphql import (
     get_nullable_type,
     is_introspection_type,
     is_list_type,
+    validate,
 )
 from graphql.validation.rules import overlapping_fields_can_be_merged
-from strawberry.extensions import ValidationCache
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from schema.faults import DOCUMENT_TOO_LARGE
 
@@ -61,20 +66,24 @@ _LENGTHS: Final = {
     ("Query", "webhooks"): 100,
     ("Query", "tasks"): 100,
     ("Query", "workers"): 100,
-    ("ExecutionStats", "series"): 100,
+    ("ExecutionStats", "series"): 1_500,
 }
 """How many entries those are taken to have that may have very many."""
 
 _COSTS: Final = {
     ("Query", "stats"): 100,
+    ("Query", "events"): 100,
     ("JobStats", "executions"): 100,
     ("JobConnection", "totalCount"): 10,
 }
-"""What is more work than reading an object: it has to be counted."""
+"""What is more work than reading an object: it has to be counted, or looked for."""
 
 # Of the rule that compares fields of the same name, each with each, which is slow even where all of them are the same. An
 # ordinary document needs some hundreds of its units; the package says that this is where to set them.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 3_000
+
+_REMEMBERED: Final = 128
+"""Documents that were validated; most callers ask the same few."""
 
 _PAGED_BY: Final = ("first", "last", "count")
 _MANY_DIGITS: Final = 10
@@ -90,6 +99,7 @@ class Size:
     width: int = 0
     """Fields at the first level."""
     fields: int = 0
+    """Fields and fragments: of those alone, which may be empty, there could be as many."""
     aliases: int = 0
     directives: int = 0
     cost: int = 0
@@ -111,23 +121,26 @@ class Size:
 def refusal(document: DocumentNode, schema: GraphQLSchema, variables: Mapping[str, Any]) -> str | None:
     """What there is too much of in the document, for its author to read; None for one that is small enough.
 
-    Takes time in proportion to the text. What makes no sense counts little: it is for validation to say so.
+    Takes time in proportion to the text, ten times as much for ten operations. What makes no sense counts little: it is for
+    validation to say so.
     """
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     fragments = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
     refused = _first_excess(
         ("operations", len(operations), MAX_OPERATIONS), ("fragments", len(fragments), MAX_FRAGMENTS)
     )
-    for operation in operations if refused is None else ():
+    if refused is not None:
+        return refused
+    for operation in operations:
         walk = _Walk(operation, fragments, schema, variables)
         size = walk.operation()
-        refused = _first_excess(("root fields", size.width, MAX_ROOT_FIELDS), *_measured(size))
+        # Fragments that it does not spread are validated all the same.
+        parts = (size, *(walk.fragment(fragment.name.value, 1) for fragment in fragments))
+        measured = (one for part in parts for one in _measured(part))
+        refused = _first_excess(("root fields", size.width, MAX_ROOT_FIELDS), *measured)
         if refused is not None:
-            break
-        # Those that it does not spread are validated all the same.
-        for fragment in fragments:
-            refused = refused or _first_excess(*_measured(walk.fragment(fragment.name.value, 1)))
-    return refused
+            return refused
+    return None
 
 
 def measure(
@@ -138,22 +151,38 @@ def measure(
     return _Walk(operation, fragments, schema, variables).operation()
 
 
-class DocumentLimits(ValidationCache):
-    """Refuses documents that are too large before they are validated, which may itself take long for such a one."""
+class DocumentLimits(SchemaExtension):
+    """Refuses documents that are too large before they are validated, which may itself take long for such a one.
+
+    Without ``suggestions``, what validation finds wrong is told without what may have been meant: that would tell the schema.
+    """
+
+    def __init__(self, *, suggestions: bool = True) -> None:
+        self._suggestions = suggestions
 
     def on_validate(self) -> Iterator[None]:
         """Validate it, or say why it is not even looked at."""
         context = self.execution_context
-        # Strawberry's own extensions reach it in this way.
-        schema = context.schema._schema  # noqa: SLF001
-        refused = (
-            refusal(context.graphql_document, schema, context.variables or {}) if context.graphql_document else None
-        )
-        if refused is None:
-            yield from super().on_validate()
-        else:
-            context.pre_execution_errors = [GraphQLError(refused, extensions={"code": DOCUMENT_TOO_LARGE})]
-            yield
+        document = context.graphql_document
+        if document is not None:
+            # Strawberry's own extensions reach it in this way.
+            schema = context.schema._schema  # noqa: SLF001
+            refused = refusal(document, schema, context.variables or {})
+            context.pre_execution_errors = (
+                _validated(schema, document, tuple(context.validation_rules), self._suggestions)
+                if refused is None
+                else [GraphQLError(refused, extensions={"code": DOCUMENT_TOO_LARGE})]
+            )
+        yield
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _validated(
+    schema: GraphQLSchema, document: DocumentNode, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
+) -> list[GraphQLError]:
+    """What Strawberry finds wrong, which itself cannot leave its suggestions away."""
+    all_rules = (*rules, MaybeNullValidationRule, OneOfInputValidationRule)
+    return validate(schema, document, all_rules, hide_suggestions=not suggestions)
 
 
 class _Walk:
@@ -208,8 +237,10 @@ class _Walk:
                     within = parent if condition is None else self._schema.get_type(condition.name.value)
                     inner = self._selections(one.selection_set, within, level + 1)
                     inner.depth += 1
+                    inner.fields += 1
                     size.add(inner)
                 case FragmentSpreadNode():
+                    size.fields += 1
                     size.add(self.fragment(one.name.value, level))
         return size
 
@@ -232,6 +263,8 @@ class _Walk:
         if field is not None and parent is not None:
             place = (parent.name, node.name.value)
             whole = _COSTS.get(place, 1) + inner.cost + inner.each * (_SOME if entries is None else entries)
+            # A page is read whatever is asked of it.
+            whole += entries or 0 if inner.each == 0 else 0
             if place in _LENGTHS:
                 size.cost += whole * _LENGTHS[place]
             elif is_list_type(get_nullable_type(field.type)):

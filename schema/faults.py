@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 from collections.abc import Iterator
 from typing import Any, Final
@@ -42,7 +41,6 @@ TOO_MANY_OPERATIONS: Final = "TOO_MANY_OPERATIONS"
 JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
 INTERNAL: Final = "INTERNAL"
 
-_SUGGESTION: Final = re.compile(r" Did you mean [^?]*\?")
 _BUSY_SECONDS: Final = 1.0
 
 _CODES: Final[dict[type[Exception], str]] = {
@@ -55,13 +53,7 @@ _CODES: Final[dict[type[Exception], str]] = {
 
 
 class PublicErrors(SchemaExtension):
-    """Gives every error its ``extensions.code``, and masks those that nobody expected.
-
-    Without ``suggestions``, what GraphQL finds wrong is told without what may have been meant: that would tell the schema.
-    """
-
-    def __init__(self, *, suggestions: bool = True) -> None:
-        self._suggestions = suggestions
+    """Gives every error its ``extensions.code``, and masks those that nobody expected."""
 
     def on_operation(self) -> Iterator[None]:
         yield
@@ -74,8 +66,7 @@ class PublicErrors(SchemaExtension):
     def _publish(self, result: Any) -> None:
         errors = getattr(result, "errors", None)
         if errors:
-            known = errors if self._suggestions else map(_without_suggestion, errors)
-            result.errors = [published(error) for error in known]
+            result.errors = [published(error) for error in errors]
 
 
 class OneOperation(SchemaExtension):
@@ -121,14 +112,6 @@ def published(error: GraphQLError) -> GraphQLError:
         path=error.path,
         extensions=extensions,
     )
-
-
-def _without_suggestion(error: GraphQLError) -> GraphQLError:
-    """What Strawberry leaves in place: it drops those for fields, not for arguments, types and the like."""
-    # One that a resolver has raised is not about the schema, but for what it says itself of a value that it was given.
-    if error.path is None:
-        error.message = _SUGGESTION.sub("", error.message)
-    return error
 
 
 def _code_of(error: GraphQLError) -> str:

@@ -161,8 +161,6 @@ async def test_the_schema_is_not_told_unless_that_was_switched_on(gateway: LiveG
         "query ($v: Quer) { __typename }",
         "{ jobs(filter: { statu: QUEUED }) { nodes { id } } }",
         "{ jobs(filter: { status: QUEUE }) { nodes { id } } }",
-        "{ __typename @ski(if: true) }",
-        "fragment Fa on Query { __typename } { ...F }",
     ],
 )
 async def test_a_slip_of_the_pen_is_no_way_to_find_it_out(gateway: LiveGateway, document: str) -> None:

@@ -128,6 +128,17 @@ async def test_a_body_has_a_megabyte_at_most(gateway: LiveGateway, chunked: bool
             "DOCUMENT_TOO_LARGE",
             "the document has 11 root fields: at most 10 are allowed",
         ),
+        (
+            # Large, and wrong as well: it is not even validated.
+            "query ($n: Int) { " + "jobs(first: $n, zzzz: 1) { zzzz } " * 11 + "}",
+            "DOCUMENT_TOO_LARGE",
+            "the document has 11 root fields: at most 10 are allowed",
+        ),
+        (
+            "{ job(id: 1) { " + "retryConfig { jitter } " * 480 + "} }",
+            "GRAPHQL_VALIDATION_FAILED",
+            "Validation aborted.",
+        ),
         ("{ zzzz }", "GRAPHQL_VALIDATION_FAILED", "Cannot query field 'zzzz' on type 'Query'."),
         (
             "query A { __typename } query B { __typename }",
@@ -179,6 +190,14 @@ async def test_who_is_refused_since_there_is_too_much_to_do_is_told_so_by_the_st
         response = await gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": RESPONSE})
     assert response.status_code == 503
     assert response.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE", "retryAfter": 1}
+
+
+async def test_what_variables_say_counts(gateway: LiveGateway) -> None:
+    document = "query ($n: Int!) { jobs(first: $n) { nodes { events(first: $n) { nodes { at } } } } }"
+    assert "errors" not in await gateway.ask(document, n=50)
+    [error] = (await gateway.ask(document, n=200))["errors"]
+    assert error["extensions"] == {"code": "DOCUMENT_TOO_LARGE"}
+    assert error["message"] == "the document has 40401 points of cost: at most 25000 are allowed"
 
 
 async def test_of_several_operations_the_named_one_is_run(gateway: LiveGateway) -> None:

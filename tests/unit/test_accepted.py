@@ -30,6 +30,8 @@ URQL = (
         ([f"{RESPONSE};q=nan"], RESPONSE),
         ([f"{RESPONSE};q=0.5, application/*"], JSON),
         ([f"{RESPONSE};q=0.5, */*;q=0.1"], RESPONSE),
+        ([f"{RESPONSE};q=0.5, */*"], JSON),
+        ([f"{RESPONSE};q=0.5, {JSON};q=1.5"], JSON),
         ([URQL], RESPONSE),
     ],
 )

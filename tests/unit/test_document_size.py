@@ -40,11 +40,17 @@ def doubling(levels: int) -> str:
     return f'{{ job(id: "j") {{ ...F0 }} }} {" ".join(steps)} fragment F{levels - 1} on Job {{ id }}'
 
 
+def emptiness(levels: int) -> str:
+    """The same, with nothing in the end."""
+    steps = [f"fragment F{n} on JobEvent {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels - 1)]
+    return f"{' '.join(steps)} fragment F{levels - 1} on JobEvent {{ }}"
+
+
 @pytest.mark.parametrize(
     ("text", "cost"),
     [
         ('{ job(id: "j") { id status tags } }', 1),
-        ("{ jobs { pageInfo { endCursor } } }", 2),
+        ("{ jobs { pageInfo { endCursor } } }", 1 + 1 + 50),
         ("{ jobs(first: 7) { nodes { id } } }", 1 + 7),
         ("{ jobs(last: 7) { edges { cursor node { id } } } }", 1 + 7 * 2),
         ("{ jobs { nodes { id } } }", 1 + 50),
@@ -59,12 +65,14 @@ def doubling(levels: int) -> str:
         ('mutation { cancel(id: "j") { ... on Job { history(first: 3) { executions { number } } } } }', 1 + 1 + 3),
         ("subscription { jobEvents { job { events { nodes { at } } } } }", 1 + 1 + 1 + 50),
         ("{ jobs(first: 7) @skip(if: true) { nodes { id } totalCount { value } } }", 1 + 7 + 10),
-        ("{ stats { executions { series { start } } } }", 100 + 100 + 100),
+        ("{ stats { executions { series { start } } } }", 100 + 100 + 1500),
         ("{ jobs(first: 100000) { nodes { id } } }", 1 + 200),
         ("{ jobs(first: 99999999999999999999) { nodes { id } } }", 1 + 200),
         ("{ jobs(first: -5) { nodes { id } } }", 1),
         ('{ jobs(first: "x") { nodes { id } } }', 1 + 50),
         ("{ stats { total } }", 100),
+        ("{ events(first: 7) { nodes { at } } }", 100 + 7),
+        ("{ tasks { name } workers { id } }", 100 + 100),
         ("{ __schema { types { fields { name } } } __typename }", 0),
         ("{ nothing(first: 7) { nodes { id } } }", 0),
         (get_introspection_query(), 0),
@@ -89,11 +97,11 @@ def test_a_variable_that_is_not_given_leaves_the_page_as_it_is() -> None:
 
 def test_fragments_are_counted_as_often_as_they_are_spread() -> None:
     text = '{ job(id: "j") { ...F ...F } } fragment F on Job @a { x: id @b status history { totalExecutions } }'
-    assert size_of(text) == Size(depth=3, width=1, fields=1 + 2 * 4, aliases=2, directives=2 * 2, cost=1 + 2)
+    assert size_of(text) == Size(depth=3, width=1, fields=1 + 2 * 5, aliases=2, directives=2 * 2, cost=1 + 2 * (1 + 20))
 
 
 def test_a_fragment_that_comes_back_to_itself_ends_the_walk() -> None:
-    assert size_of("{ ...F } fragment F on Query { __typename ...F }").fields == 1
+    assert size_of("{ ...F } fragment F on Query { __typename ...F }").fields == 3
 
 
 DEEP: Final = "{ job(id: 1) " + "{ events { nodes { job " * 60 + "{ id }" + " } } }" * 60 + " }"
@@ -108,6 +116,8 @@ DEEP: Final = "{ job(id: 1) " + "{ events { nodes { job " * 60 + "{ id }" + " } 
         ("query A { __typename } query B {" + "__typename " * 11 + "}", "11 root fields"),
         ("{ ...F } fragment F on Query {" + "__typename " * 11 + "}", "11 root fields"),
         ("{ ... {" + "__typename " * 6 + "} ... {" + "__typename " * 5 + "} }", "11 root fields"),
+        ("subscription { jobEvents { ...F0 } } " + emptiness(MAX_FRAGMENTS), "more than 1000000 fields"),
+        ("{ ... {" + "... { __typename } " * 2000 + "} }", "fields: at most"),
         ("".join(f"query Q{n} {{ __typename }}" for n in range(11)), f"11 operations: at most {MAX_OPERATIONS} are"),
         ("query (" + "$v: Int @x @x @x @x " * 13 + ") { __typename }", "52 directives"),
         ("{ __typename } fragment F on Job { " + "x: id " * 31 + "}", "31 aliases"),
