@@ -23,7 +23,7 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from schema.admission import MAX_IN_FLIGHT, Admission, InFlight
-from schema.document_size import DocumentLimits
+from schema.document_limits import DocumentLimits
 from schema.faults import OneOperation, PublicErrors, published
 from schema.mutation import Mutation
 from schema.query import Query

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from graphql import (
-    ASTValidationRule,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLNamedType,
@@ -34,14 +31,7 @@ from graphql import (
     get_nullable_type,
     is_introspection_type,
     is_list_type,
-    validate,
 )
-from graphql.validation.rules import overlapping_fields_can_be_merged
-from strawberry.extensions import SchemaExtension
-from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
-
-from schema.faults import DOCUMENT_TOO_LARGE
 
 MAX_OPERATIONS: Final = 10
 MAX_FRAGMENTS: Final = 30
@@ -77,13 +67,6 @@ _COSTS: Final = {
     ("JobConnection", "totalCount"): 10,
 }
 """What is more work than reading an object: it has to be counted, or looked for."""
-
-# Of the rule that compares fields of the same name, each with each, which is slow even where all of them are the same. An
-# ordinary document needs some hundreds of its units; the package says that this is where to set them.
-overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 3_000
-
-_REMEMBERED: Final = 128
-"""Documents that were validated; most callers ask the same few."""
 
 _PAGED_BY: Final = ("first", "last", "count")
 _MANY_DIGITS: Final = 10
@@ -149,40 +132,6 @@ def measure(
     """The size of one operation of the document. No deeper than one level more than is allowed."""
     fragments = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
     return _Walk(operation, fragments, schema, variables).operation()
-
-
-class DocumentLimits(SchemaExtension):
-    """Refuses documents that are too large before they are validated, which may itself take long for such a one.
-
-    Without ``suggestions``, what validation finds wrong is told without what may have been meant: that would tell the schema.
-    """
-
-    def __init__(self, *, suggestions: bool = True) -> None:
-        self._suggestions = suggestions
-
-    def on_validate(self) -> Iterator[None]:
-        """Validate it, or say why it is not even looked at."""
-        context = self.execution_context
-        document = context.graphql_document
-        if document is not None:
-            # Strawberry's own extensions reach it in this way.
-            schema = context.schema._schema  # noqa: SLF001
-            refused = refusal(document, schema, context.variables or {})
-            context.pre_execution_errors = (
-                _validated(schema, document, tuple(context.validation_rules), self._suggestions)
-                if refused is None
-                else [GraphQLError(refused, extensions={"code": DOCUMENT_TOO_LARGE})]
-            )
-        yield
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _validated(
-    schema: GraphQLSchema, document: DocumentNode, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
-) -> list[GraphQLError]:
-    """What Strawberry finds wrong, which itself cannot leave its suggestions away."""
-    all_rules = (*rules, MaybeNullValidationRule, OneOfInputValidationRule)
-    return validate(schema, document, all_rules, hide_suggestions=not suggestions)
 
 
 class _Walk:

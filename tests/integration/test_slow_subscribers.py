@@ -181,7 +181,7 @@ async def test_an_event_stream_that_nobody_reads_ends_with_where_to_go_on(
     cursors = [event.id for event in events]
     assert cursors == [event.data["data"]["jobEvents"]["cursor"] for event in events]
     [error] = failure.data["errors"]
-    assert (failure.name, failure.id, failure.data["data"]) == ("next", None, None)
+    assert (failure.name, failure.id, failure.data.keys()) == ("next", None, {"errors"})
     assert error["extensions"] == {"code": "SUBSCRIBER_TOO_SLOW", "cursor": cursors[-1]}
     assert complete == Event("complete", None, None)
     await gateway.until_subscribers(0)
