@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 from pymongo import AsyncMongoClient
 
+from storage.delivery_plan import POSITION as DELIVERIES
 from tests.chaos.caller import Caller
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence, count_stale_finishes, read_defects, read_store
@@ -165,17 +166,29 @@ async def _settle(url: str, database: str, loader: Loader) -> tuple[float | None
 
 
 async def _left(database: Any) -> list[str]:
-    """What is not over, or not told yet."""
+    """What is not over, or not told yet. Looked at in the order in which one comes of the other: nothing slips through."""
     waiting = {"$or": [{"status": {"$nin": _TERMINAL}}, {"outbox.0": {"$exists": True}}]}
     fields = {"status": 1, "outbox.type": 1}
-    deliveries = [one async for one in database["deliveries"].find({"status": "pending"}, {"due_at": 1}).limit(20)]
-    jobs = [job async for job in database["jobs"].find(waiting, fields).limit(20)]
     operations = [one async for one in database["operations"].find({"status": "running"}, {"status": 1}).limit(20)]
+    jobs = [job async for job in database["jobs"].find(waiting, fields).limit(20)]
+    unplanned = await _head(database) - await _planned_until(database)
+    deliveries = [one async for one in database["deliveries"].find({"status": "pending"}, {"due_at": 1}).limit(20)]
     return [
-        *(f"{job['_id']} is {job['status']}, with {len(job['outbox'])} events untold" for job in jobs),
-        *(f"{one['_id']} is due at {one['due_at']}" for one in deliveries),
         *(f"{one['_id']} is still {one['status']}" for one in operations),
+        *(f"{job['_id']} is {job['status']}, with {len(job['outbox'])} events untold" for job in jobs),
+        *([f"the deliveries of {unplanned} events are not planned"] if unplanned > 0 else []),
+        *(f"{one['_id']} is due at {one['due_at']}" for one in deliveries),
     ]
+
+
+async def _head(database: Any) -> int:
+    newest = await database["events"].find_one({}, sort=[("_id", -1)])
+    return 0 if newest is None else int(newest["_id"])
+
+
+async def _planned_until(database: Any) -> int:
+    projection = await database["projections"].find_one({"_id": DELIVERIES})
+    return 0 if projection is None else int(projection["position"])
 
 
 async def _listen_to_the_end(subscribers: Sequence[Subscriber], url: str, database: str) -> None:
@@ -184,7 +197,6 @@ async def _listen_to_the_end(subscribers: Sequence[Subscriber], url: str, databa
         subscriber.patient = True
     deadline = now() + _HEARD_WITHIN
     async with AsyncMongoClient[dict[str, Any]](url) as client:
-        head = await client[database]["events"].find_one({}, sort=[("_id", -1)])
-    number = 0 if head is None else head["_id"]
+        number = await _head(client[database])
     while now() < deadline and any(subscriber.position < number for subscriber in subscribers):
         await asyncio.sleep(_LOOK_AGAIN)
