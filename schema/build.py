@@ -84,7 +84,7 @@ def build_schema(max_in_flight: int = MAX_IN_FLIGHT, *, introspection: bool = Tr
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not introspection),
+        config=StrawberryConfig(scalar_map=SCALARS),
         execution_context_class=SharingExecutor if introspection else _SilentExecutor,
         extensions=[
             PublicErrors,

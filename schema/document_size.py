@@ -29,7 +29,6 @@ from graphql import (
     VariableNode,
     get_named_type,
     get_nullable_type,
-    is_introspection_type,
     is_list_type,
 )
 
@@ -209,6 +208,7 @@ class _Walk:
         size.fields += inner.fields
         size.aliases += inner.aliases
         size.directives += inner.directives
+        # What introspection reads, by fields that no type lists, is bounded by a rule of its own.
         if field is not None and parent is not None:
             place = (parent.name, node.name.value)
             whole = _COSTS.get(place, 1) + inner.cost + inner.each * (_SOME if entries is None else entries)
@@ -261,8 +261,7 @@ def _first_excess(*measured: tuple[str, int, int]) -> str | None:
 
 
 def _definition(node: FieldNode, parent: GraphQLNamedType | None) -> GraphQLField | None:
-    # What introspection costs is bounded by a rule of its own.
-    if not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) or is_introspection_type(parent):
+    if not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
         return None
     found: GraphQLField | None = parent.fields.get(node.name.value)
     return found

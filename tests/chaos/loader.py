@@ -252,7 +252,7 @@ class Loader:
         while True:
             if len(self._under_way) < _AT_ONCE:
                 self.begin(act())
-            await asyncio.sleep(self._random.uniform(0.3, 1.7) * every)
+            await self._think(0.3 * every, 1.7 * every)
 
     def _remember(self, where: deque[str], done: Operation) -> None:
         if done.outcome is Outcome.OK:

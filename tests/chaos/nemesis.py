@@ -41,6 +41,11 @@ class Fault:
         return self.kind.startswith("mongodb")
 
 
+async def _lasting(seconds: float) -> None:
+    """Leave it so: how long a server stands still or is away is what the fault is, and nothing tells of its end."""
+    await asyncio.sleep(seconds)
+
+
 class Nemesis:
     """Injects faults into one installation."""
 
@@ -70,7 +75,7 @@ class Nemesis:
     async def worker_block(self, fault: Fault) -> None:
         """A handler that keeps the loop of its worker to itself."""
         await self._loader.dispatch(SINGLE, "block", {"ms": int(1500 * LEASE_SECONDS)}, priority=900)
-        await asyncio.sleep(1.5 * LEASE_SECONDS)
+        await _lasting(1.5 * LEASE_SECONDS)
 
     async def gateway_kill(self, fault: Fault) -> None:
         self._send(self._gateway(fault), signal.SIGKILL, fault)
@@ -84,27 +89,27 @@ class Nemesis:
     async def redis_flush(self, fault: Fault) -> None:
         for _ in range(8):
             await self._cluster.flush_redis()
-            await asyncio.sleep(0.4)
+            await _lasting(0.4)
 
     async def redis_kill(self, fault: Fault) -> None:
         await self._cluster.redis.kill()
-        await asyncio.sleep(2)
+        await _lasting(2)
         await self._cluster.redis.restart()
 
     async def redis_lose(self, fault: Fault) -> None:
         await self._cluster.redis.kill()
         self._cluster.forget_redis()
-        await asyncio.sleep(1)
+        await _lasting(1)
         await self._cluster.redis.restart()
 
     async def redis_freeze(self, fault: Fault) -> None:
         self._cluster.freeze(self._cluster.redis)
-        await asyncio.sleep(4)
+        await _lasting(4)
         self._cluster.thaw()
 
     async def mongodb_kill_primary(self, fault: Fault) -> None:
         await (await self._cluster.primary()).kill()
-        await asyncio.sleep(4)
+        await _lasting(4)
         await self._cluster.revive()
 
     async def mongodb_step_down(self, fault: Fault) -> None:
@@ -112,13 +117,13 @@ class Nemesis:
 
     async def mongodb_freeze_primary(self, fault: Fault) -> None:
         self._cluster.freeze(await self._cluster.primary())
-        await asyncio.sleep(5)
+        await _lasting(5)
         self._cluster.thaw()
 
     async def mongodb_freeze_all(self, fault: Fault) -> None:
         """An outage that is longer than a lease."""
         self._cluster.freeze(*self._cluster.mongods)
-        await asyncio.sleep(1.7 * LEASE_SECONDS)
+        await _lasting(1.7 * LEASE_SECONDS)
         self._cluster.thaw()
 
     async def mongodb_isolate_primary(self, fault: Fault) -> None:
@@ -126,11 +131,11 @@ class Nemesis:
         primary = await self._cluster.primary()
         others = [server for server in self._cluster.mongods if server is not primary]
         self._cluster.freeze(*others)
-        await asyncio.sleep(1.2)
+        await _lasting(1.2)
         # They die as well: what was sent to them meanwhile waits in their sockets, and thawed they would find it there.
         await asyncio.gather(*(server.kill() for server in (primary, *others)))
         await asyncio.gather(*(server.restart() for server in others))
-        await asyncio.sleep(3)
+        await _lasting(3)
         await self._cluster.revive()
 
     async def overload(self, fault: Fault) -> None:
@@ -156,7 +161,7 @@ class Nemesis:
             fault.pids.append(pid)
             if action == FREEZE:
                 note = self.members.note_frozen(pid)
-                await asyncio.sleep(1.6 * LEASE_SECONDS)
+                await _lasting(1.6 * LEASE_SECONDS)
                 self.members.thaw(note)
 
     async def _await_hit(self, name: str) -> int | None:
@@ -172,7 +177,7 @@ class Nemesis:
         pid = self._send(member, signal.SIGSTOP, fault)
         if pid is not None:
             note = self.members.note_frozen(pid)
-            await asyncio.sleep(seconds)
+            await _lasting(seconds)
             self.members.thaw(note)
 
     def _send(self, member: Member, signum: signal.Signals, fault: Fault) -> int | None:

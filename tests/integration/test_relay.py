@@ -18,6 +18,18 @@ from worker import relay
 LIMIT: Final = 5
 
 
+def forgetting_late(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """No job forgets what was told of it until this is set."""
+    forget, may_forget = Outbox._forget, asyncio.Event()
+
+    async def forget_late(self: Outbox, jobs: Any) -> None:
+        await may_forget.wait()
+        await forget(self, jobs)
+
+    monkeypatch.setattr(Outbox, "_forget", forget_late)
+    return may_forget
+
+
 async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
     installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,13 +52,7 @@ async def test_readers_are_told_before_the_jobs_have_forgotten_their_events(
 async def test_those_behind_as_many_as_are_looked_at_are_told_once_these_have_forgotten(
     installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget, may_forget = Outbox._forget, asyncio.Event()
-
-    async def forget_late(self: Outbox, jobs: Any) -> None:
-        await may_forget.wait()
-        await forget(self, jobs)
-
-    monkeypatch.setattr(Outbox, "_forget", forget_late)
+    may_forget = forgetting_late(monkeypatch)
     outbox = Outbox(database)
     jobs = {(await installation.dispatch()).id for _ in range(3 * LIMIT)}
     # The oldest, and the newest.
@@ -61,13 +67,7 @@ async def test_what_happens_next_is_told_while_the_jobs_are_forgetting_what_was_
     installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of the very same jobs, and of others behind as many as are looked at."""
-    forget, may_forget = Outbox._forget, asyncio.Event()
-
-    async def forget_late(self: Outbox, jobs: Any) -> None:
-        await may_forget.wait()
-        await forget(self, jobs)
-
-    monkeypatch.setattr(Outbox, "_forget", forget_late)
+    may_forget = forgetting_late(monkeypatch)
     outbox = Outbox(database)
     jobs = [await installation.dispatch() for _ in range(2)]
     assert len(await outbox.advance(LIMIT)) == 4

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, get_introspection_query, parse
+from graphql import build_schema as graphql_schema
 
 from schema.build import build_schema
 from schema.document_size import (
@@ -68,6 +69,7 @@ def emptiness(levels: int) -> str:
         ("{ stats { executions { series { start } } } }", 100 + 100 + 1500),
         ("{ jobs(first: 100000) { nodes { id } } }", 1 + 200),
         ("{ jobs(first: 99999999999999999999) { nodes { id } } }", 1 + 200),
+        ("{ jobs(first: " + "9" * 5000 + ") { nodes { id } } }", 1 + 200),
         ("{ jobs(first: -5) { nodes { id } } }", 1),
         ('{ jobs(first: "x") { nodes { id } } }', 1 + 50),
         ("{ stats { total } }", 100),
@@ -80,6 +82,14 @@ def emptiness(levels: int) -> str:
 )
 def test_what_is_read_for_an_answer_costs_something(text: str, cost: int) -> None:
     assert size_of(text).cost == cost
+
+
+def test_a_list_of_which_nothing_is_known_has_some_entries() -> None:
+    schema = graphql_schema("type Query { things: [Thing!]! } type Thing { parts: [Thing!]! name: String }")
+    document = parse("{ things { name parts { name } } }")
+    [operation] = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    assert measure(operation, document, schema, {}).cost == 10 * (1 + 10)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +127,7 @@ DEEP: Final = "{ job(id: 1) " + "{ events { nodes { job " * 60 + "{ id }" + " } 
         ("{ ...F } fragment F on Query {" + "__typename " * 11 + "}", "11 root fields"),
         ("{ ... {" + "__typename " * 6 + "} ... {" + "__typename " * 5 + "} }", "11 root fields"),
         ("subscription { jobEvents { ...F0 } } " + emptiness(MAX_FRAGMENTS), "more than 1000000 fields"),
-        ("{ ... {" + "... { __typename } " * 2000 + "} }", "fields: at most"),
+        ("{ ... {" + "... { } " * 2000 + "} }", "2001 fields: at most"),
         ("".join(f"query Q{n} {{ __typename }}" for n in range(11)), f"11 operations: at most {MAX_OPERATIONS} are"),
         ("query (" + "$v: Int @x @x @x @x " * 13 + ") { __typename }", "52 directives"),
         ("{ __typename } fragment F on Job { " + "x: id " * 31 + "}", "31 aliases"),

@@ -53,6 +53,7 @@ def test_every_setting_can_be_given() -> None:
         ("JOBGATE_ALLOWED_ORIGINS", "https://a.example/", "JOBGATE_ALLOWED_ORIGINS: 'https://a.example/' is not"),
         ("JOBGATE_ALLOWED_ORIGINS", "https://a.example, b.example", "JOBGATE_ALLOWED_ORIGINS: 'b.example' is not"),
         ("JOBGATE_ALLOWED_ORIGINS", "https://A.example", "JOBGATE_ALLOWED_ORIGINS: 'https://A.example' is not"),
+        ("JOBGATE_ALLOWED_ORIGINS", "ftp://a.example", "JOBGATE_ALLOWED_ORIGINS: 'ftp://a.example' is not"),
         ("JOBGATE_ALLOWED_ORIGINS", "https://a.example:443", "JOBGATE_ALLOWED_ORIGINS: "),
         ("JOBGATE_ALLOWED_ORIGINS", "http://a.example:99999", "JOBGATE_ALLOWED_ORIGINS: "),
         ("JOBGATE_ALLOWED_ORIGINS", "http://[:::]", "JOBGATE_ALLOWED_ORIGINS: "),
