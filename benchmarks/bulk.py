@@ -32,7 +32,7 @@ from benchmarks.timing import Late
 from gateway.children import Child, kept
 from gateway.devstack import Servers
 from gateway.devstack.ports import choose_port
-from gateway.gateway_process import graphql_url
+from gateway.urls import graphql_url
 from jobs.dispatch import DispatchRequest, TaskTerms, new_job
 from jobs.schedule import ScheduleSpec
 from jobs.times import truncate
@@ -157,6 +157,7 @@ async def _running(servers: Servers, database: str) -> AsyncIterator[tuple[int, 
         "REDIS_URL": servers.redis_url,
         "JOBGATE_DATABASE": database,
         "JOBGATE_PORT": str(port),
+        "JOBGATE_AUTH": "none",
         "JOBGATE_LOG_LEVEL": "warning",
     }
     async with AsyncExitStack() as stack:

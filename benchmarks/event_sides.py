@@ -156,6 +156,7 @@ async def open_gateway(servers: Servers, database_name: str) -> AsyncIterator[tu
         "REDIS_URL": servers.redis_url,
         "JOBGATE_DATABASE": database_name,
         "JOBGATE_PORT": str(port),
+        "JOBGATE_AUTH": "none",
         "JOBGATE_LOG_LEVEL": "warning",
     }
     child = Child("gateway", ["serve"], environment)

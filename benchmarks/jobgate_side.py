@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from jobs.access import EVERYWHERE, Principal, Scope
 from jobs.dispatch import DispatchRequest, TaskTerms
 from resolvers.dispatching import dispatch
-from resolvers.services import Principal, Services, services_on
+from resolvers.services import Services, services_on
 from storage.client import Database, Driver, close_client, open_client, open_database
 from storage.indexes import create_indexes
 from storage.redis import close_redis, open_redis
@@ -21,7 +22,7 @@ from storage.wakeups import Wakeups
 from worker.process import WorkerConfig, run_worker
 from worker.tasks import TaskRegistry, define
 
-NOBODY = Principal("bench")
+NOBODY = Principal("bench", frozenset(Scope), EVERYWHERE)
 
 
 @asynccontextmanager

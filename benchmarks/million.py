@@ -22,6 +22,7 @@ import uvloop
 from benchmarks.jobgate_side import NOBODY, open_side
 from benchmarks.million_jobs import END, PRODUCTS, fill
 from benchmarks.servers import benchmark_servers
+from jobs.access import EVERYWHERE
 from jobs.errors import StoreUnavailable, TooExpensive
 from jobs.filters import JobFilter
 from jobs.job import Job
@@ -185,7 +186,7 @@ async def _deep_pages(services: Services, database: Database, depth: int) -> lis
 async def _job_at(services: Services, database: Database, field: OrderField, depth: int) -> Job:
     keys = [(field.value, -1), ("_id", -1)]
     [there] = await database["jobs"].find({}, {"_id": 1}, sort=keys).skip(depth).limit(1).to_list(1)
-    job = await services.jobs.find(there["_id"])
+    job = await services.jobs.find(EVERYWHERE, there["_id"])
     if job is None:
         raise click.ClickException(f"there is no job at {depth}")
     return job

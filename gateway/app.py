@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypedDict
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from gateway.graphql_http import INIT_WITHIN, GraphQLEndpoint
 from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS, Streams
-from gateway.safe_headers import DATA_HEADERS, SafeHeaders
+from gateway.safe_headers import SafeHeaders
+from gateway.urls import GRAPHQL_PATH
 from gateway.wiring import Gateway
+from jobs.budget import Buckets
 from schema.admission import MAX_IN_FLIGHT
 from schema.build import build_schema
 from schema.faults import INTERNAL
-
-GRAPHQL_PATH: Final = "/graphql"
 
 _PREFLIGHT_LIFE: Final = timedelta(hours=2)
 """As long as browsers remember the answer to a preflight at most."""
@@ -45,6 +46,9 @@ class Terms:
     allowed_origins: tuple[str, ...] = ()
     """The pages of other origins that may call."""
     max_in_flight: int = MAX_IN_FLIGHT
+    buckets: Buckets = field(default_factory=dict)
+    """What every caller may do in the long run."""
+    known_documents_only: bool = False
     max_connections: int = MAX_CONNECTIONS
     init_within: timedelta = INIT_WITHIN
     heartbeat: timedelta = HEARTBEAT
@@ -63,7 +67,12 @@ def build_app(opening: AbstractAsyncContextManager[Gateway], terms: Terms) -> St
 
     streams = Streams(terms.max_connections)
     endpoint = GraphQLEndpoint(
-        build_schema(terms.max_in_flight, introspection=terms.introspection),
+        build_schema(
+            terms.max_in_flight,
+            introspection=terms.introspection,
+            buckets=terms.buckets,
+            known_documents_only=terms.known_documents_only,
+        ),
         streams,
         graphiql=terms.graphiql,
         allowed_origins=terms.allowed_origins,
@@ -78,9 +87,12 @@ def build_app(opening: AbstractAsyncContextManager[Gateway], terms: Terms) -> St
             Route("/healthz", _alive),
             Route("/readyz", _ready),
         ],
-        middleware=[Middleware(SafeHeaders), *_cross_origin(terms.allowed_origins)],
-        # Starlette answers these outside of all middleware.
-        exception_handlers={Exception: _defect},
+        middleware=[
+            Middleware(SafeHeaders),
+            *_cross_origin(terms.allowed_origins),
+            # Starlette's own stands outside of all others, whose headers have a browser show its page what went wrong.
+            Middleware(ServerErrorMiddleware, handler=_defect),
+        ],
         lifespan=lifespan,
     )
     app.state.streams = streams
@@ -105,7 +117,7 @@ def _cross_origin(allowed: tuple[str, ...]) -> list[Middleware]:
 async def _defect(_: Request, error: Exception) -> JSONResponse:
     """The answer to a request that a defect of ours has ended; the server logs what it was."""
     masked = {"message": "Something went wrong.", "extensions": {"code": INTERNAL}}
-    return JSONResponse({"errors": [masked]}, 500, DATA_HEADERS)
+    return JSONResponse({"errors": [masked]}, 500)
 
 
 async def _alive(_: Request) -> JSONResponse:

@@ -13,12 +13,15 @@ from typing import Any, Final
 
 import click
 
+from gateway import command_options
 from gateway.children import Child
+from gateway.command_options import settings_of
 from gateway.devstack import Devstack, DevstackError, Servers
 from gateway.devstack.ports import choose_port, is_free
-from gateway.gateway_process import graphql_url
 from gateway.logs import configure_logging
-from gateway.settings import Settings, environment_name
+from gateway.setting_values import AUTH_NONE
+from gateway.settings import Settings, auth_ways, environment_name
+from gateway.urls import graphql_url
 from jobs.errors import JobgateError
 from storage.sealing import KEY_BYTES
 
@@ -29,9 +32,27 @@ _MARGIN_SECONDS: Final = 10.0
 _LOOK_EVERY_SECONDS: Final = 1.0
 
 
+@click.command("dev")
+@command_options.port
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".jobgate"),
+    show_default=True,
+    help="Where the embedded servers keep their data.",
+)
+@command_options.tasks
+@command_options.concurrency
+def dev_command(port: int | None, data: Path, tasks: tuple[str, ...], concurrency: int | None) -> None:
+    """Run everything in one terminal: servers, gateway and worker."""
+    run(settings_of(port=port, tasks=tasks, concurrency=concurrency), data)
+
+
 def run(settings: Settings, data: Path) -> None:
-    """Run until Ctrl-C or SIGTERM, with the servers' data in ``data``. Raises ``DevstackError`` and ``JobgateError``."""
+    """Run until Ctrl-C or SIGTERM, with the servers' data in ``data``. Raises ``JobgateError``."""
     configure_logging("dev", settings.log_level)
+    if settings.auth:
+        auth_ways(settings)
     port = settings.port or choose_port(None)
     if not is_free(port):
         raise JobgateError(f"port {port} is in use; choose another --port, or 0 for any that is free")
@@ -102,6 +123,8 @@ def _environment(settings: Settings, servers: Servers, data: Path) -> Mapping[st
         "port": settings.port,
         "tasks": settings.tasks,
         "concurrency": settings.concurrency,
+        # It listens on loopback only.
+        "auth": settings.auth or AUTH_NONE,
         "graphiql": "true",
         "introspection": "true",
         "secret_keys": settings.secret_keys or _secret_keys(data),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,17 +13,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import click
+
+from gateway import command_options
+from gateway.command_options import settings_of
 from gateway.devstack import DevstackError
 from gateway.devstack.binaries import find_mongod, find_redis_server
 from gateway.settings import Settings, store_urls
+from gateway.worker_process import worker_tasks
 from jobs.errors import JobgateError
 from jobs.statistics import OF_JOBS, OF_RUNS, Counters
 from storage.census import Census, take_census
 from storage.client import check_server, close_client, open_client, open_database
 from storage.recount import Correction, repair_statistics
 from storage.redis import close_redis, open_redis
-from worker.builtin import builtin_tasks
-from worker.tasks import load_tasks
 
 _SKEW_ALLOWED: Final = timedelta(seconds=2)
 _LATE: Final = timedelta(seconds=30)
@@ -37,6 +42,24 @@ class Finding:
     subject: str
     good: bool
     detail: str
+
+
+@click.command("doctor")
+@command_options.tasks
+@click.option(
+    "--repair-stats", is_flag=True, help="Count the statistics anew and correct them, while everything goes on."
+)
+def doctor_command(tasks: tuple[str, ...], repair_stats: bool) -> None:
+    """Tell whether everything that a gateway and a worker need is in order."""
+    settings = settings_of(tasks=tasks)
+    if repair_stats:
+        for line in asyncio.run(repair(settings)):
+            click.echo(line)
+        return
+    findings = asyncio.run(examine(settings))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject}: {finding.detail}")
+    sys.exit(0 if all(finding.good for finding in findings) else 1)
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -86,7 +109,7 @@ def _changes(change: Counters) -> Iterator[str]:
 
 def _tasks(settings: Settings) -> Finding:
     try:
-        registry = load_tasks(settings.task_modules, builtin_tasks(settings.allow_private_addresses))
+        registry = worker_tasks(settings)
     except JobgateError as error:
         return Finding("tasks", False, str(error))
     return Finding("tasks", True, ", ".join(definition.name for definition in registry.definitions()))

@@ -6,21 +6,25 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Final
 
+import click
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
-from gateway.app import GRAPHQL_PATH, Terms, build_app
+from gateway import command_options
+from gateway.app import Terms, build_app
 from gateway.children import say_ready
+from gateway.command_options import settings_of
 from gateway.graphql_http import MAX_REQUEST
 from gateway.graphql_sse import Streams
 from gateway.logs import configure_logging
 from gateway.settings import Settings
+from gateway.urls import graphql_url
 from gateway.websockets import WebSocketProtocol
 from gateway.wiring import open_gateway
 from jobs.errors import JobgateError
@@ -35,22 +39,28 @@ UNANSWERED: Final = timedelta(seconds=40)
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
+_KEEP_ALIVE_SECONDS: Final = 75
+"""How long a connection may wait for its next request: longer than clients and proxies keep one that they do not use, 60 s at
+most. The first to give up has to be the client, or its request meets a connection that is just being closed."""
+
+
+@click.command("serve")
+@click.option("--host", help="The address that the gateway listens on.")
+@command_options.port
+@command_options.ready_fd
+def serve_command(host: str | None, port: int | None, ready_fd: int | None) -> None:
+    """Run a gateway."""
+    run(settings_of(host=host, port=port), ready_fd=ready_fd)
 
 
 def run(settings: Settings, *, ready_fd: int | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what was asked and stop.
 
-    Raises ``StoreUnavailable``, ``UnsupportedStore``, and :class:`JobgateError` when the port is taken.
+    Raises ``SettingsError``, ``StoreUnavailable``, ``UnsupportedStore``, and :class:`JobgateError` when the port is taken.
     """
     configure_logging("gateway", settings.log_level)
     with listen(settings.host, settings.port) as listener:
         uvloop.run(_run(settings, listener, ready_fd))
-
-
-def graphql_url(host: str, port: int) -> str:
-    """Where GraphQL is served."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}{GRAPHQL_PATH}"
 
 
 def terms_of(settings: Settings) -> Terms:
@@ -60,6 +70,8 @@ def terms_of(settings: Settings) -> Terms:
         introspection=settings.introspection,
         allowed_origins=settings.origins,
         max_in_flight=settings.max_in_flight,
+        buckets=settings.buckets,
+        known_documents_only=settings.known_documents_only,
     )
 
 
@@ -71,32 +83,42 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
             say_ready(ready_fd)
 
         app = build_app(nullcontext(gateway), terms_of(settings))
-        server = Server(app, started)
+        server = Server(app, started, trusted_proxies=settings.proxies)
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)
         await server.serve([listener])
 
 
-def _uvicorn_config(app: Starlette, ping: timedelta) -> uvicorn.Config:
+def _uvicorn_config(app: Starlette, ping: timedelta, trusted_proxies: Sequence[str] = ()) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
+        # Unless told otherwise, uvicorn believes whatever is on the same machine.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         lifespan="on",
         ws=WebSocketProtocol,
         ws_max_size=MAX_REQUEST,
         ws_ping_interval=ping.total_seconds(),
         ws_ping_timeout=ping.total_seconds(),
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
 
 
 class Server(uvicorn.Server):
     """Tells when it has started. Signals are the caller's: uvicorn would end the process before it has tidied up."""
 
-    def __init__(self, app: Starlette, started: Callable[[], None], ping: timedelta = PING) -> None:
-        super().__init__(_uvicorn_config(app, ping))
+    def __init__(
+        self,
+        app: Starlette,
+        started: Callable[[], None],
+        ping: timedelta = PING,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        super().__init__(_uvicorn_config(app, ping, trusted_proxies))
         self._streams: Streams = app.state.streams
         self._tell = started
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from datetime import timedelta
 from typing import Any, Final, cast
 
@@ -12,7 +10,7 @@ import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.status import WS_1013_TRY_AGAIN_LATER
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -22,29 +20,28 @@ from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
+from strawberry.types.unset import UnsetType
 
-from gateway.accepted import RESPONSE, STREAM, Accepted
-from gateway.answers import answer_of, status_of
-from gateway.graphql_sse import HEARTBEAT, EventStream, Streams
+from gateway.accepted import RESPONSE, Accepted
+from gateway.answers import answer_of, status_of, unauthenticated, unavailable
+from gateway.credentials import NOBODY, Caller, Unauthenticated, located
+from gateway.graphql_sse import HEARTBEAT, EventStream, Opened, Streams
 from gateway.graphql_ws import MAX_OPERATIONS, SocketAdapter, TransportHandler
+from gateway.page_policy import content_policy
+from gateway.refusals import ENOUGH, StreamOnly, TooManyConnections, TooManyRequests, refused, retry_after
+from gateway.strict_json import read_json
 from gateway.wiring import Gateway
-from resolvers.services import Principal
+from jobs.budget import Kind, OverBudget
+from jobs.errors import StoreUnavailable
 from schema.build import Schema
 from schema.context import Context
-from schema.faults import BAD_REQUEST, UNAVAILABLE
+from schema.known_documents import DocumentId
 
 INIT_WITHIN: Final = timedelta(seconds=10)
 """How long a new WebSocket may take to say ``connection_init``."""
 
 MAX_REQUEST: Final = 1024 * 1024
 """Bytes of one request, or of one WebSocket message: an input of 256 KB with room for its escapes."""
-
-_ENOUGH: Final = "this gateway serves as many connections as it can: try again later, or another one"
-_METHODS: Final = ("GET", "POST")
-_HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
-
-# Until callers prove who they are, all of them are the same one.
-_ANYBODY: Final = Principal("anonymous")
 
 
 class RequestAdapter(StarletteRequestAdapter):
@@ -55,20 +52,6 @@ class RequestAdapter(StarletteRequestAdapter):
         """In small letters: media types know no case, Strawberry does."""
         given = super().content_type
         return None if given is None else given.lower()
-
-
-class StreamOnly(HTTPException):
-    """A subscription was asked for by somebody who takes no stream."""
-
-    def __init__(self) -> None:
-        super().__init__(406, f"a subscription is answered as a stream: accept {STREAM}, or use a WebSocket")
-
-
-class TooManyConnections(HTTPException):
-    """A stream was asked for, and as many are open as may be."""
-
-    def __init__(self) -> None:
-        super().__init__(503, _ENOUGH)
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):
@@ -112,22 +95,34 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             return
         request = Request(scope, _limited(receive))
         try:
+            request.state.caller = await self._caller(request)
             response = await self.run(request)
         except ClientDisconnect:
             # Gone before the request was complete: nobody is there to be answered.
             return
+        except Unauthenticated as refusal:
+            response = unauthenticated(refusal, Accepted(request.headers.getlist("accept")))
+        except StoreUnavailable as away:
+            # Of the resolvers', none comes here: those are told beside the data.
+            response = unavailable(away)
         except HTTPException as refusal:
-            response = _refusal(refusal.status_code, refusal.reason)
+            response = refused(refusal)
         except StarletteHTTPException as refusal:
-            response = _refusal(refusal.status_code, refusal.detail)
+            response = refused(HTTPException(refusal.status_code, refusal.detail))
         await response(scope, receive, send)
 
+    async def render_graphql_ide(self, request: Request) -> HTMLResponse:
+        """The page of GraphiQL, which may do what stands in it and no more."""
+        page = self.graphql_ide_html
+        return HTMLResponse(page, headers={"Content-Security-Policy": content_policy(page)})
+
     async def _serve(self, websocket: WebSocket) -> None:
-        if self._streams.are_enough:
+        # What pages of other origins are told is the same as ever, and comes first.
+        if self._streams.are_enough and self._check_websocket_origin(websocket):
             # Not by a status, of which browsers do not tell: what this code says, clients know to try again after.
             await self.create_websocket_response(websocket, await self.pick_websocket_subprotocol(websocket))
             # Strawberry's annotation leaves out the views that have a context.
-            await SocketAdapter(cast("Any", self), websocket, websocket).close(WS_1013_TRY_AGAIN_LATER, _ENOUGH)
+            await SocketAdapter(cast("Any", self), websocket, websocket).close(WS_1013_TRY_AGAIN_LATER, ENOUGH)
             return
         # Nobody waits for it: the server itself closes the WebSockets of a gateway that stops.
         ending = asyncio.Event()
@@ -137,14 +132,29 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         finally:
             self._streams.leave(ending)
 
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        """What resolvers are given."""
+    async def _caller(self, request: Request) -> Caller:
+        """Who asks; nobody has to say so for the page of GraphiQL. Raises :class:`Unauthenticated`, ``StoreUnavailable``."""
+        if self.should_render_graphql_ide(RequestAdapter(request)):
+            return Caller(NOBODY)
         gateway: Gateway = request.state.gateway
-        context = Context(gateway.services, _ANYBODY)
-        if isinstance(request, Request):
-            context.last_event_id = request.headers.get("last-event-id")
-            request.state.context = context
+        return await gateway.callers.who(request.headers.getlist("authorization"))
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        """What resolvers are given. Who opens a WebSocket says who they are afterwards."""
+        gateway: Gateway = request.state.gateway
+        if not isinstance(request, Request):
+            return Context(gateway.services, NOBODY, budgets=gateway.budgets, documents=gateway.documents)
+        caller: Caller = request.state.caller
+        principal = located(caller.principal, request.client.host if request.client else None)
+        context = Context(gateway.services, principal, budgets=gateway.budgets, documents=gateway.documents)
+        context.last_event_id = request.headers.get("last-event-id")
+        request.state.context = context
         return context
+
+    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
+        """Let a WebSocket be acknowledged. Raises ``OverBudget``."""
+        await context.budgets.take(context.principal.credential, {Kind.CONNECTIONS: 1})
+        return await super().on_ws_connect(context)
 
     async def execute_operation(
         self,
@@ -167,6 +177,14 @@ class GraphQLEndpoint(GraphQL[Context, None]):
                     raise
         if self._streams.are_enough:
             raise TooManyConnections
+        try:
+            await context.budgets.take(context.principal.credential, {Kind.CONNECTIONS: 1})
+        except OverBudget as error:
+            raise TooManyRequests(error) from None
+        gateway: Gateway = request.state.gateway
+        request.state.opened = Opened(
+            request.state.caller, gateway.sessions, asked.query, asked.operation_name, gateway.documents
+        )
         results = await self.schema.stream(
             asked.query,
             variable_values=asked.variables,
@@ -205,7 +223,11 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         if sub_response.media_type == RESPONSE:
             response.headers["Content-Type"] = RESPONSE
             # A list of requests was refused when it was read.
-            response.status_code = status_of(cast("GraphQLHTTPResponse", response_data))
+            answer = cast("GraphQLHTTPResponse", response_data)
+            response.status_code = status_of(answer)
+            if response.status_code == 429:
+                errors = cast("list[dict[str, Any]]", answer["errors"])
+                response.headers.update(retry_after(errors[0]["extensions"]["retryAfter"]))
         return response
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -215,14 +237,24 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def _create_streaming_response(
         self, request: Request, result: Any, protocol: GraphQLRequestProtocol, sub_response: Response
     ) -> Any:
-        return EventStream(result, request.state.context, self.encode_json, self._streams, self._heartbeat)
+        state = request.state
+        return EventStream(result, state.context, self.encode_json, self._streams, self._heartbeat, state.opened)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The operation that a request asks for. Raises ``HTTPException``."""
         media_type = (request.content_type or "").partition(";")[0].strip()
         if request.method == "POST" and media_type != "application/json":
             raise HTTPException(415, "the content type must be application/json")
-        return await super().parse_http_body(request)
+        asked = await super().parse_http_body(request)
+        if request.method == "GET":
+            given = self.parse_query_params(request.query_params)
+        else:
+            body = await request.get_body()
+            # Few do: the others are not to be read twice.
+            given = self.parse_json(body) if b"documentId" in body else {}
+        if isinstance(asked, GraphQLRequestData) and given.get("documentId") is not None:
+            asked.query = _named(asked.query, given["documentId"])
+        return asked
 
     def parse_json(self, data: str | bytes) -> Any:
         """A JSON object or list. Raises ``HTTPException``."""
@@ -233,21 +265,20 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     def decode_json(self, data: str | bytes) -> object:
         """Raises ``JSONDecodeError`` for all that is not JSON in UTF-8, is too deep, or holds a number of too many digits."""
-        try:
-            text = data if isinstance(data, str) else data.decode("utf-8-sig")
-            parsed: object = json.loads(text, parse_constant=_refuse_constant)
-            if _HALF_CHARACTER.search(text):
-                # One without its other half is no text: neither MongoDB nor an answer could carry it.
-                json.dumps(parsed, ensure_ascii=False).encode()
-            return parsed
-        except json.JSONDecodeError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from None
+        return read_json(data)
 
     def encode_json(self, data: object) -> str:
         # As text: bytes would go out as binary frames on WebSockets, where the protocol has text only.
         return orjson.dumps(data).decode()
+
+
+def _named(query: str | None, document_id: object) -> DocumentId:
+    """Raises ``HTTPException``."""
+    if query is not None:
+        raise HTTPException(400, "give a query or a documentId, not both")
+    if not isinstance(document_id, str):
+        raise HTTPException(400, "documentId must be a string")
+    return DocumentId(document_id)
 
 
 def _limited(receive: Receive) -> Receive:
@@ -263,14 +294,3 @@ def _limited(receive: Receive) -> Receive:
         return message
 
     return receive_counted
-
-
-def _refuse_constant(name: str) -> object:
-    """NaN and the infinities, which Python would read and JSON does not have."""
-    raise ValueError(f"{name} is not JSON")
-
-
-def _refusal(status: int, reason: str) -> JSONResponse:
-    headers = {"Allow": ", ".join(_METHODS)} if status == 405 else None
-    error = {"message": reason, "extensions": {"code": UNAVAILABLE if status == 503 else BAD_REQUEST}}
-    return JSONResponse({"errors": [error]}, status, headers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,8 +18,12 @@ from starlette.types import Message, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 
 from gateway.answers import answer_of
+from gateway.credentials import Caller
+from gateway.sessions import Sessions, is_subscription
 from schema.context import Context
+from schema.faults import lapsed
 from storage.cancelling import end_task
+from storage.known_documents import KnownDocuments
 
 HEARTBEAT: Final = timedelta(seconds=15)
 """How often a stream says that it is there, so that nothing on the way takes it for dead."""
@@ -66,6 +71,22 @@ class Streams:
             ending.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was asked to open an event stream, and by whom."""
+
+    caller: Caller
+    sessions: Sessions
+    query: str | None
+    operation_name: str | None
+    documents: KnownDocuments
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is a subscription."""
+        return is_subscription(self.query, self.operation_name, self.documents)
+
+
 class EventStream:
     """The answer to one operation, as an ASGI application."""
 
@@ -76,7 +97,10 @@ class EventStream:
         encode: Callable[[object], str],
         streams: Streams,
         heartbeat: timedelta,
+        opened: Opened,
     ) -> None:
+        self._opened = opened
+        self._has_lapsed = False
         self._results = results
         self._context = context
         self._encode = encode
@@ -84,9 +108,20 @@ class EventStream:
         self._heartbeat = heartbeat.total_seconds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until all is told, the client is gone, or the gateway stops; whichever it is, everything is released."""
+        """Stream until all is told, the client is gone, its caller is no longer known, or the gateway stops.
+
+        Whichever it is, everything is released.
+        """
         ending = asyncio.Event()
+
+        def lapse() -> None:
+            # What else is asked comes to its end by itself, and is told: it may have been done already.
+            if self._opened.is_followed:
+                self._has_lapsed = True
+                ending.set()
+
         self._streams.enter(ending)
+        self._opened.sessions.enter(self._opened.caller, lapse)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             writing = asyncio.create_task(self._write(send))
@@ -102,8 +137,11 @@ class EventStream:
                     await end_task(task)
             if not writing.cancelled():
                 writing.result()
+            elif self._has_lapsed:
+                await send(_body(self._next(ExecutionResult(data=None, errors=[lapsed()])) + _COMPLETE))
             await send(_body("", more=False))
         finally:
+            self._opened.sessions.leave(self._opened.caller, lapse)
             self._streams.leave(ending)
 
     async def _write(self, send: Send) -> None:

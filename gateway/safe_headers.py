@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ALL_HEADERS: Final = {
+_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
-}
-
-DATA_HEADERS: Final[Mapping[str, str]] = {
-    **_ALL_HEADERS,
+    # What a browser is led to show as a page can do nothing. Those that are meant as one bring a policy of their own.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-"""For all but pages: an answer that a browser is led to show as one can do nothing."""
-
-# GraphiQL loads its scripts from elsewhere and has some in place, so that nothing can be said of those.
-_PAGE_HEADERS: Final[Mapping[str, str]] = {
-    **_ALL_HEADERS,
-    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'",
 }
 
 
@@ -49,6 +38,5 @@ class SafeHeaders:
 
 
 def _complete(headers: MutableHeaders) -> None:
-    is_page = headers.get("Content-Type", "").startswith("text/html")
-    for name, value in (_PAGE_HEADERS if is_page else DATA_HEADERS).items():
+    for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -3,87 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
-from strawberry.http.websocket_origin import normalize_origin
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from gateway import setting_values
+from gateway.setting_values import AUTH_JWT, Days, DaysOfEvents, PerSecond, listed
+from jobs.budget import BIGGEST_OPERATION, Buckets, Kind, bucket
 from jobs.errors import JobgateError
-from jobs.input_matches import index_path_problem
-from jobs.retention import LEAST_DAYS_OF_EVENTS
 from storage.client import Driver
-from storage.sealing import KEY_BYTES
 
 PREFIX: Final = "JOBGATE_"
 _UNPREFIXED: Final = ("mongodb_url", "redis_url")
 _SECRET: Final = ("secret_keys",)
-_MOST_INDEXES: Final = 10
-_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class SettingsError(JobgateError):
     """A setting is unknown or malformed; the message names it."""
-
-
-def _modules(value: str) -> str:
-    for name in filter(None, value.split(",")):
-        if not _MODULE.fullmatch(name):
-            raise ValueError(f"{name!r} is not a module name such as package.module")
-    return value
-
-
-def _paths(value: str) -> str:
-    paths = _listed(value)
-    if len(paths) > _MOST_INDEXES:
-        raise ValueError(f"{len(paths)} paths, more than the {_MOST_INDEXES} allowed")
-    for path in paths:
-        problem = index_path_problem(path)
-        if problem:
-            raise ValueError(f"{path[:80]!r}: {problem}")
-    return value
-
-
-def _keys(value: str) -> str:
-    for number, key in enumerate(_listed(value), start=1):
-        try:
-            length = len(b64decode(key, validate=True))
-        except ValueError:
-            length = 0
-        if length != KEY_BYTES:
-            # Which one, and not what it is: a message is logged.
-            raise PydanticCustomError(
-                "key", "key {number} is not {bytes} bytes in base64", {"number": number, "bytes": KEY_BYTES}
-            )
-    return value
-
-
-def _origins(value: str) -> str:
-    for origin in _listed(value):
-        # As browsers write it, which is what it is compared with: small letters, no port that the scheme has anyway.
-        if not _ORIGIN.fullmatch(origin) or normalize_origin(origin) != origin:
-            raise ValueError(f"{origin[:80]!r} is not an origin as browsers name it, such as https://app.example.com")
-    return value
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (part.strip() for part in value.split(",")))))
-
-
-def _unless_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-Days = Annotated[Annotated[float, Field(ge=0, le=36_500)] | None, BeforeValidator(_unless_empty)]
-"""An age at which something is removed; empty: never."""
-
-DaysOfEvents = Annotated[
-    Annotated[float, Field(ge=LEAST_DAYS_OF_EVENTS, le=36_500)] | None, BeforeValidator(_unless_empty)
-]
 
 
 class Settings(BaseModel):
@@ -113,21 +51,63 @@ class Settings(BaseModel):
         default=False,
         description="Whether clients may ask for the schema, as tools such as GraphiQL do. `jobgate dev` lets them.",
     )
-    allowed_origins: Annotated[str, AfterValidator(_origins)] = Field(
+    allowed_origins: Annotated[str, AfterValidator(setting_values.origins)] = Field(
         default="",
         description=(
             "The origins (scheme, host and port) whose pages may call from browsers, separated by commas. "
             "The gateway's own always may."
         ),
     )
+    auth: Annotated[str, AfterValidator(setting_values.auth)] = Field(
+        default="",
+        description=(
+            "How callers show who they are: none, keys, jwt, or keys,jwt. `jobgate serve` has to be told; `jobgate dev` asks "
+            "nobody unless this is set."
+        ),
+    )
+    jwt_issuer: str = Field(default="", description="The issuer (iss) of the tokens that are accepted.")
+    jwt_audience: str = Field(default="", description="The audience (aud) of the tokens that are accepted.")
+    jwt_jwks: Annotated[str, AfterValidator(setting_values.key_set)] = Field(
+        default="", description="The JSON Web Key Set that tokens are checked with: a file, or an https URL."
+    )
+    jwt_algorithms: Annotated[str, AfterValidator(setting_values.algorithms)] = Field(
+        default="RS256,ES256,EdDSA",
+        description="The algorithms that tokens may be signed with, separated by commas; none with a shared secret.",
+    )
+    jwt_products_claim: str = Field(
+        default="products", description='The claim with the products that a token reaches: a list, or "*" for all.'
+    )
+    jwt_envs_claim: str = Field(
+        default="envs", description='The claim with the envs that a token reaches: a list, or "*" for all.'
+    )
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=500,
         description="Queries and mutations that one gateway works on at a time; others are refused at once with UNAVAILABLE.",
     )
-    tasks: Annotated[str, AfterValidator(_modules)] = Field(
+    cost_per_second: PerSecond = Field(
+        default=None,
+        description="Points of cost of each caller per second, with bursts of 20 seconds' worth; empty: no limit.",
+    )
+    mutations_per_second: PerSecond = Field(
+        default=None,
+        description="Mutations of each caller per second, with the same bursts; empty: no limit.",
+    )
+    subscriptions_per_second: PerSecond = Field(
+        default=None,
+        description="Subscriptions that each caller may begin per second, with the same bursts; empty: no limit.",
+    )
+    connections_per_second: PerSecond = Field(
+        default=None,
+        description="WebSockets and event streams that each caller may open per second, with the same bursts; empty: no limit.",
+    )
+    known_documents_only: bool = Field(
+        default=False,
+        description="Whether operations are refused that are not those of a registered document, those of GraphiQL too.",
+    )
+    tasks: Annotated[str, AfterValidator(setting_values.modules)] = Field(
         default="", description="The modules whose tasks a worker runs, separated by commas."
     )
-    input_indexes: Annotated[str, AfterValidator(_paths)] = Field(
+    input_indexes: Annotated[str, AfterValidator(setting_values.paths)] = Field(
         default="",
         description="Paths within the input of jobs that filters find by an index, such as user.id, separated by commas.",
     )
@@ -171,21 +151,44 @@ class Settings(BaseModel):
     keep_operations_days: Days = Field(
         default=30, description="The age in days at which bulk operations that are over are forgotten; empty: never."
     )
-    secret_keys: Annotated[str, AfterValidator(_keys)] = Field(
+    secret_keys: Annotated[str, AfterValidator(setting_values.keys)] = Field(
         default="",
         repr=False,
         description=(
-            "What secrets of webhooks are sealed with: 32 bytes in base64. Several, separated by commas, while one replaces "
-            "another: the first seals, all of them open. Without it no webhook can be set."
+            "What secrets of webhooks and of inputs are sealed with: 32 bytes in base64. Several, separated by commas, while "
+            "one replaces another: the first seals, all of them open. Without it no webhook can be set, and no input with a "
+            "secret is taken."
         ),
     )
     keep_deliveries_days: Days = Field(
         default=30, description="The age in days, from their end, at which deliveries are forgotten; empty: never."
     )
+    keep_audit_days: Days = Field(
+        default=365, description="The age in days at which entries leave the audit; empty: never."
+    )
+    audit_reads: bool = Field(
+        default=False,
+        description=(
+            "Whether the audit notes who is handed the input and the result of jobs. What cannot be noted is not handed out."
+        ),
+    )
+    trusted_proxies: Annotated[str, AfterValidator(setting_values.networks)] = Field(
+        default="",
+        description=(
+            "The addresses or networks of the proxies in front, such as 10.0.3.0/28, separated by commas: whom they name in "
+            "X-Forwarded-For is taken for the client. Each must append to that header or overwrite it, and no client may "
+            "be within these networks. Empty: whoever opens the connection is the client."
+        ),
+    )
+    http_credentials: str = Field(
+        default="",
+        description="The file of the credentials that jobs of the task http.request may name; empty: there are none.",
+    )
     allow_private_addresses: bool = Field(
         default=False,
         description=(
-            "Whether webhooks and the task http.request may call private and loopback addresses, and webhooks do without TLS."
+            "Whether webhooks and the task http.request may call private and loopback addresses, and webhooks and credentials "
+            "do without TLS."
         ),
     )
     log_level: Annotated[str, Field(pattern=r"^(?i:debug|info|warning|error)$")] = Field(
@@ -198,15 +201,28 @@ class Settings(BaseModel):
 
     @property
     def sealing_keys(self) -> tuple[bytes, ...]:
-        return tuple(b64decode(key) for key in _listed(self.secret_keys))
+        return tuple(b64decode(key) for key in listed(self.secret_keys))
 
     @property
     def origins(self) -> tuple[str, ...]:
-        return _listed(self.allowed_origins)
+        return listed(self.allowed_origins)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return listed(self.trusted_proxies)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return listed(self.jwt_algorithms)
+
+    @property
+    def buckets(self) -> Buckets:
+        rates = {kind: getattr(self, f"{kind}_per_second") for kind in Kind}
+        return {kind: bucket(rate, BIGGEST_OPERATION[kind]) for kind, rate in rates.items() if rate is not None}
 
     @property
     def input_index_paths(self) -> tuple[str, ...]:
-        return _listed(self.input_indexes)
+        return listed(self.input_indexes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -235,6 +251,18 @@ def store_urls(settings: Settings) -> tuple[str, str]:
     if settings.mongodb_url is None or settings.redis_url is None:
         raise SettingsError("set MONGODB_URL and REDIS_URL, or run `jobgate dev`, which brings its own servers")
     return settings.mongodb_url, settings.redis_url
+
+
+def auth_ways(settings: Settings) -> tuple[str, ...]:
+    """How callers show who they are. Raises :class:`SettingsError` when that is not said, or not all that it takes."""
+    ways = listed(settings.auth)
+    if not ways:
+        raise SettingsError("set JOBGATE_AUTH to keys, jwt or keys,jwt, or to none to have everybody do everything")
+    needed = ("jwt_issuer", "jwt_audience", "jwt_jwks") if AUTH_JWT in ways else ()
+    missing = [environment_name(name) for name in needed if not getattr(settings, name)]
+    if missing:
+        raise SettingsError(f"JOBGATE_AUTH has {AUTH_JWT}: set {', '.join(missing)} as well")
+    return ways
 
 
 def environment_name(field: str) -> str:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
+_NO_HANDSHAKE: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 30\r\n\r\na WebSocket is opened by a GET"
+)
+"""To what asks for a WebSocket in a way that nobody opens one, such as by POST: the protocol itself would only hang up."""
+
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. Who sends messages waits while the client takes none; this is about all else that is written."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come. A handshake that is none, or has lines that are too long, is refused at once."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # uvicorn leaves unsent what there is to say, keeps the connection for good, and cannot stop in order while it does.
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()) or _NO_HANDSHAKE)
+            self.transport.close()
 
     def keepalive_timeout(self) -> None:
         """Let go of a client that has not answered a ping."""

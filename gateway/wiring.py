@@ -13,14 +13,19 @@ from typing import Any, Final
 
 from uuid_utils import uuid7
 
-from gateway.settings import Settings, store_urls
+from gateway.callers import Callers, open_callers
+from gateway.sessions import Sessions
+from gateway.settings import Settings, auth_ways, store_urls
 from gateway.standing_in import StandIn
+from jobs.budget import Budgets
 from jobs.errors import StoreUnavailable
 from jobs.webhooks import PATIENT
 from resolvers.services import Services, services_on
+from storage.budgets import SharedBudgets
 from storage.client import Database, check_server, close_client, open_client, open_database, ping_database
 from storage.delivery_plan import DeliveryPlan
 from storage.indexes import create_indexes
+from storage.known_documents import KnownDocuments
 from storage.leases import Lease
 from storage.outbox import Outbox
 from storage.projection import Projection
@@ -48,6 +53,10 @@ class Gateway:
     services: Services
     database: Database
     redis: Any
+    callers: Callers
+    sessions: Sessions
+    budgets: Budgets
+    documents: KnownDocuments
 
     async def unavailable_stores(self) -> dict[str, str]:
         """The stores that do not answer at the moment, each with the reason."""
@@ -65,9 +74,11 @@ class Gateway:
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Everything that a gateway needs. MongoDB has to answer; Redis may be away.
 
-    Raises ``StoreUnavailable``, ``UnsupportedStore``.
+    Raises ``SettingsError``, ``StoreUnavailable``, ``UnsupportedStore``.
     """
     mongodb_url, redis_url = store_urls(settings)
+    # Told before anything is waited for.
+    auth_ways(settings)
     async with AsyncExitStack() as stack:
         client = open_client(mongodb_url, settings.driver)
         stack.push_async_callback(close_client, client)
@@ -87,12 +98,29 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             max_outstanding=settings.max_outstanding,
             sealer=Sealer(settings.sealing_keys),
             allow_private=settings.allow_private_addresses,
+            audit_reads=settings.audit_reads,
         )
         await services.clock.synchronise()
         await services.hub.start()
         stack.push_async_callback(services.hub.close)
         await stack.enter_async_context(_loops(database, services, wakeups, name, settings))
-        yield Gateway(services, database, redis)
+        callers = await stack.enter_async_context(open_callers(settings, database, services.clock))
+        sessions = await stack.enter_async_context(_sessions(callers, services))
+        budgets = SharedBudgets(redis, settings.database, settings.buckets)
+        yield Gateway(services, database, redis, callers, sessions, budgets, KnownDocuments(database))
+
+
+@asynccontextmanager
+async def _sessions(callers: Callers, services: Services) -> AsyncIterator[Sessions]:
+    sessions = Sessions(callers.keys, services.clock)
+    loop = Loop("callers", sessions.run_once)
+    loop.start()
+    try:
+        yield sessions
+    finally:
+        await loop.stop()
+        with suppress(StoreUnavailable):
+            await sessions.run_once()
 
 
 @asynccontextmanager
@@ -111,7 +139,8 @@ async def _loops(
 
     lease = Lease(database, "relay", name, RELAY_LEASE)
     is_wanted = StandIn(services.registry, lease).is_wanted
-    relay = Relay(Outbox(database), Projection(database), lease, services.signals, is_wanted)
+    outbox = Outbox(database, partial(wakeups.wake, Topic.OUTBOX))
+    relay = Relay(outbox, Projection(database), lease, services.signals, is_wanted)
     sweeper = Sweeper(
         services.jobs,
         services.writer,

@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from datetime import timedelta
 
+import click
 import uvloop
 
+from gateway import command_options
 from gateway.children import say_ready
+from gateway.command_options import settings_of
 from gateway.logs import configure_logging
-from gateway.settings import Settings, store_urls
+from gateway.settings import Settings, SettingsError, store_urls
 from jobs.retention import RetentionPolicy
+from jobs.secret_places import has_secrets
 from storage.client import Driver
 from worker.builtin import builtin_tasks
+from worker.http_credentials import load_credentials
 from worker.process import WorkerConfig, run_worker
 from worker.tasks import TaskRegistry, load_tasks
+
+logger = logging.getLogger("jobgate.worker")
+
+
+@click.command("worker")
+@command_options.tasks
+@command_options.concurrency
+@command_options.ready_fd
+def worker_command(tasks: tuple[str, ...], concurrency: int | None, ready_fd: int | None) -> None:
+    """Run a worker."""
+    run(settings_of(tasks=tasks, concurrency=concurrency), ready_fd=ready_fd)
 
 
 def run(settings: Settings, *, ready_fd: int | None = None) -> None:
     """Work until SIGTERM or Ctrl-C, then drain. A second signal ends it at once: its runs are found by their leases.
 
-    Raises ``TaskLoadError``, ``StoreUnavailable``, ``UnsupportedStore``.
+    Raises ``SettingsError``, ``TaskLoadError``, ``BadCredentials``, ``StoreUnavailable``, ``UnsupportedStore``.
     """
     configure_logging("worker", settings.log_level)
-    tasks = load_tasks(settings.task_modules, builtin_tasks(settings.allow_private_addresses))
+    tasks = worker_tasks(settings)
     uvloop.run(_run(worker_config(settings), tasks, ready_fd))
+
+
+def worker_tasks(settings: Settings) -> TaskRegistry:
+    """The tasks that a worker with these settings runs. Raises ``TaskLoadError``, ``BadCredentials``.
+
+    And ``SettingsError`` where their inputs have secrets and there is no key: this worker would take the runs of others that
+    have one, and fail them for good.
+    """
+    allow_private = settings.allow_private_addresses
+    credentials = load_credentials(settings.http_credentials, allow_http=allow_private)
+    tasks = load_tasks(settings.task_modules, builtin_tasks(allow_private, credentials))
+    keyless = [
+        one.name for one in tasks.definitions() if one.input_schema is not None and has_secrets(one.input_schema)
+    ]
+    if keyless and not settings.sealing_keys:
+        raise SettingsError(f"{', '.join(keyless)}: their inputs have secrets, and JOBGATE_SECRET_KEYS is not set")
+    return tasks
 
 
 def worker_config(settings: Settings) -> WorkerConfig:
@@ -61,6 +95,7 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
         events=_age(settings.keep_events_days),
         operations=_age(settings.keep_operations_days),
         deliveries=_age(settings.keep_deliveries_days),
+        audit=_age(settings.keep_audit_days),
     )
 
 

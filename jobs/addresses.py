@@ -37,13 +37,17 @@ def parse_url(text: str) -> httpx.URL:
     """
     try:
         url = httpx.URL(text)
+        host = url.host
     except httpx.InvalidURL as error:
         raise BadUrl(f"is not a URL: {error}") from None
+    # A host is decoded only when it is asked for, and not everything that begins with xn-- can be.
+    except UnicodeError:
+        raise BadUrl("is not a URL: it cannot be decoded") from None
     if url.scheme not in SCHEMES:
         raise BadUrl("must begin with http:// or https://")
     if url.userinfo:
-        raise BadUrl("must not hold a user or password: send a header")
-    if not url.host:
+        raise BadUrl("must not hold a user or password")
+    if not host:
         raise BadUrl("has no host")
     if b"%" in url.raw_host:
         raise BadUrl("has a character in its host that no host has")

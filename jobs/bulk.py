@@ -11,6 +11,7 @@ from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import Action
+from jobs.origins import Origin
 from jobs.steering import Change, check_delay, resume, retry
 
 ID_PREFIX: Final = "op_"
@@ -56,6 +57,8 @@ class BulkOperation:
     delay_ms: int
     created_at: datetime
     completed_at: datetime | None
+    origin: Origin | None = None
+    """From where and by what the actor asked for it: the events of its jobs carry it."""
 
     @property
     def position(self) -> int:

@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from jobs.errors import InvalidInput, Issue
@@ -20,6 +22,8 @@ from jobs.lifecycle import JobStatus
 from jobs.promotion import promote
 from jobs.retries import RetryPolicy
 from jobs.schedule import Plan, ScheduleSpec, plan_schedule
+from jobs.secret_inputs import MASK, MAX_PLACE, MAX_SECRETS, SealedPart, masked, secret_text, value_at
+from jobs.secret_places import Place, secret_places, secrets_problem
 from jobs.times import MILLISECOND
 
 MAX_RETRIES: Final = 1000
@@ -33,10 +37,16 @@ MAX_BACKOFF: Final = 1000.0
 _PLAIN: Final = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 """Neither a control character nor one that ends a line: labels stand in logs and in tables."""
 
+_MAX_SHOWN: Final = 200
+"""So many characters of a property's name are told."""
+
 _LABEL: Final = re.compile(_PLAIN + "{1,128}")
 _KEY: Final = re.compile(_PLAIN + "{1,255}")
 
 Path = tuple[str, ...]
+
+Seal = Callable[[str, Place, bytes], SealedPart]
+"""Seals a secret, given as a text, for the job of an id and a place of its input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class DispatchRequest:
     task: str
     product: str
     env: str
-    input: JsonValue
+    input: JsonValue = field(repr=False)
     tags: tuple[str, ...] = ()
     priority: int = 0
     retries: int = 0
@@ -81,8 +91,18 @@ class TaskTerms:
     """The JSON Schema that inputs have to meet, as JSON text; None: any input will do."""
 
 
-def new_job(request: DispatchRequest, terms: TaskTerms | None, *, job_id: str, now: datetime, path: Path) -> Job:
+def new_job(
+    request: DispatchRequest,
+    terms: TaskTerms | None,
+    *,
+    job_id: str,
+    now: datetime,
+    path: Path,
+    seal: Seal | None = None,
+) -> Job:
     """The job that a request makes at ``now``. ``terms`` is None when no worker has ever offered the task.
+
+    What the task says is secret in the input stands in the job sealed. ``seal`` is None where there is no key for that.
 
     Raises :class:`InvalidInput` with everything that is wrong; ``path`` leads to the request from the caller's arguments.
     """
@@ -93,7 +113,15 @@ def new_job(request: DispatchRequest, terms: TaskTerms | None, *, job_id: str, n
         raise InvalidInput([*issues, *error.issues]) from None
     if issues or terms is None:
         raise InvalidInput(issues)
-    return _assemble(request, terms, plan, job_id=job_id, now=now)
+    found = () if terms.input_schema is None else secret_places(terms.input_schema, request.input)
+    # One more than are allowed tells that there are too many.
+    places = tuple(islice(found, MAX_SECRETS + 1))
+    issues += _secret_issues(request.input, places, seal, (*path, "input"))
+    if issues:
+        raise InvalidInput(issues)
+    sealed = () if seal is None else _sealed(request.input, places, partial(seal, job_id))
+    plain = replace(request, input=masked(request.input, places))
+    return replace(_assemble(plain, terms, plan, job_id=job_id, now=now), secrets=sealed)
 
 
 def request_hash(request: DispatchRequest) -> str:
@@ -175,6 +203,29 @@ def _issues(request: DispatchRequest, terms: TaskTerms | None, path: Path) -> It
     yield from _retry_issues(request.retry, (*path, "retryConfig"))
 
 
+def _secret_issues(value: JsonValue, places: Sequence[Place], seal: Seal | None, path: Path) -> Iterator[Issue]:
+    if len(places) > MAX_SECRETS:
+        yield Issue(path, f"has more than the {MAX_SECRETS} secrets allowed")
+        return
+    for place in places:
+        shown = (*path, *(name[:_MAX_SHOWN] for name in place))
+        if sum(map(len, place)) > MAX_PLACE:
+            yield Issue(
+                shown, f"is secret, and the names that lead to it have more than {MAX_PLACE} characters together"
+            )
+        elif seal is None:
+            message = "is secret and cannot be kept so: JOBGATE_SECRET_KEYS is not set in this installation"
+            yield Issue(shown, message)
+        elif value_at(value, place) == MASK:
+            yield Issue(shown, "is what is shown in place of a secret, not the secret")
+
+
+def _sealed(
+    value: JsonValue, places: Sequence[Place], seal: Callable[[Place, bytes], SealedPart]
+) -> tuple[SealedPart, ...]:
+    return tuple(seal(place, secret_text(value_at(value, place))) for place in places)
+
+
 def _label_issues(request: DispatchRequest, path: Path) -> Iterator[Issue]:
     for name, value in (("product", request.product), ("env", request.env)):
         if not _LABEL.fullmatch(value):
@@ -195,6 +246,11 @@ def _input_issues(value: JsonValue, terms: TaskTerms | None, path: Path) -> Iter
         yield Issue(path, str(error))
         return
     if terms is not None and terms.input_schema is not None:
+        problem = secrets_problem(terms.input_schema)
+        # Only where something else than a worker of this version has offered the task.
+        if problem is not None:
+            yield Issue(path, f"cannot be taken: the task's schema {problem}")
+            return
         yield from schema_issues(terms.input_schema, value, path)
 
 

@@ -11,6 +11,7 @@ from jobs.events import EventType
 from jobs.job import JobError
 from jobs.lifecycle import JobStatus
 from jobs.occurrences import PassedOver
+from jobs.origins import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class JobEvent:
     """Occurrences that the job passed over with this."""
     begins_run: bool = True
     """Of a start: whether it is the first of its run, and not another attempt."""
+    origin: Origin | None = None
+    """From where and by what the actor asked for it; None for what nobody asked for. For the scope ``admin`` alone."""
 
     @property
     def cursor(self) -> str:
@@ -65,16 +68,15 @@ def feed_number(cursor: str) -> int:
     return decode_cursor(cursor, "feed", _as_number)
 
 
-def last_missing(events: Sequence[JobEvent], after: int) -> int | None:
-    """The highest number behind ``after`` that should be among ``events``, but is not; None when there is no gap.
+def last_missing(numbers: Sequence[int], after: int) -> int | None:
+    """The highest number behind ``after`` that should be among those of a passage, but is not; None when there is no gap.
 
     The feed is dense: a number is missing when events were pruned before they were read.
     """
-    if not events or events[-1].number - after == len(events):
+    if not numbers or numbers[-1] - after == len(numbers):
         return None
-    before = (after, *(event.number for event in events[:-1]))
-    gaps = (event.number - 1 for event, last in zip(events, before, strict=True) if event.number > last + 1)
-    return max(gaps)
+    before = (after, *numbers[:-1])
+    return max(number - 1 for number, last in zip(numbers, before, strict=True) if number > last + 1)
 
 
 def _as_number(parts: Sequence[object]) -> int | None:

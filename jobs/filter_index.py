@@ -71,7 +71,7 @@ class FilterIndex(Generic[Owner]):
         for fields in _CHOICES:
             place = (fields, tuple(told[field] for field in fields))
             for owner, rest in self._entries.get(place, _NOBODY).items():
-                if rest is _EVERYTHING or rest.matches(event.type, event.job_id, job):
+                if rest is _EVERYTHING or rest.matches(event):
                     yield owner
 
 
@@ -109,5 +109,5 @@ def _without(fields: _Fields, wanted: EventFilter) -> EventFilter:
         product=None if "product" in fields else wanted.jobs.product,
         env=None if "env" in fields else wanted.jobs.env,
     )
-    rest = EventFilter(None if "type" in fields else wanted.types, jobs)
+    rest = replace(wanted, types=None if "type" in fields else wanted.types, jobs=jobs)
     return _EVERYTHING if rest == _EVERYTHING else rest

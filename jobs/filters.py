@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.events import EventType
-from jobs.feed import Snapshot
+from jobs.feed import JobEvent, Snapshot
 from jobs.json_values import JsonValue
 from jobs.lifecycle import JobStatus
+from jobs.origins import OriginFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,23 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events a subscriber wants: of these types, about jobs that matched when the event happened."""
+    """Which events are wanted: of these types, about jobs that matched when the event happened, of this time and origin."""
 
     types: tuple[EventType, ...] | None = None
     jobs: JobFilter = JobFilter()
+    from_: datetime | None = None
+    """Half-open [from_, to): when it happened."""
+    to: datetime | None = None
+    origin: OriginFilter | None = None
+    """Asked for by somebody, and by whom; None: also what nobody asked for."""
 
-    def matches(self, type_: EventType, job_id: str, snapshot: Snapshot) -> bool:
-        return _among(self.types, type_) and matches(self.jobs, job_id, snapshot)
+    def matches(self, event: JobEvent) -> bool:
+        return (
+            _among(self.types, event.type)
+            and matches(self.jobs, event.job_id, event.snapshot)
+            and _between(self.from_, self.to, event.at)
+            and (self.origin is None or self.origin.matches(event.actor, event.origin))
+        )
 
 
 def matches(conditions: JobFilter, job_id: str, job: Snapshot) -> bool:
@@ -65,7 +76,7 @@ def matches(conditions: JobFilter, job_id: str, job: Snapshot) -> bool:
         and (conditions.recurring is None or conditions.recurring == job.recurring)
         and _of_origin(conditions, job)
         and (conditions.tags is None or _all_of(conditions.tags, job.tags))
-        and _within(conditions, job.effective_at)
+        and _between(conditions.from_, conditions.to, job.effective_at)
         and _among(conditions.error_code, job.error.code if job.error else None)
         and (conditions.idempotency_key is None or conditions.idempotency_key == job.idempotency_key)
     )
@@ -85,10 +96,10 @@ def _all_of(wanted: tuple[str, ...], tags: tuple[str, ...]) -> bool:
     return bool(wanted) and set(wanted) <= set(tags)
 
 
-def _within(conditions: JobFilter, instant: datetime) -> bool:
-    if conditions.from_ is not None and instant < conditions.from_:
+def _between(start: datetime | None, end: datetime | None, instant: datetime) -> bool:
+    if start is not None and instant < start:
         return False
-    return conditions.to is None or instant < conditions.to
+    return end is None or instant < end
 
 
 def _among(wanted: tuple[object, ...] | None, value: object) -> bool:

@@ -20,6 +20,7 @@ from referencing.jsonschema import specification_with
 
 from jobs.errors import Issue
 from jobs.json_values import JsonValue, NotJson, check_json
+from jobs.secret_places import DIALECT, has_secrets, secrets_problem
 
 MAX_ISSUES: Final = 20
 """So many violations of one input are told."""
@@ -29,7 +30,8 @@ MAX_SCHEMA_BYTES: Final = 64 * 1024
 
 _MAX_MESSAGE: Final = 300
 _MAX_KEY: Final = 200
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_QUOTES_NO_VALUE: Final = ("required", "additionalProperties")
+"""Keywords whose messages name properties, and do not show what stands there."""
 
 
 class BadSchema(ValueError):
@@ -37,7 +39,11 @@ class BadSchema(ValueError):
 
 
 def schema_text(schema: Mapping[str, JsonValue]) -> str:
-    """A schema as JSON text. Raises :class:`BadSchema` unless it is valid, of a known dialect, and complete in itself."""
+    """A schema as JSON text.
+
+    Raises :class:`BadSchema` unless it is valid, of a known dialect, complete in itself, and what it marks as secret can be
+    kept so.
+    """
     try:
         check_json(schema)
         text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
@@ -49,24 +55,53 @@ def schema_text(schema: Mapping[str, JsonValue]) -> str:
         raise BadSchema(f"not JSON: {error}") from None
     except SchemaError as error:
         raise BadSchema(f"{error.json_path}: {_bounded(error.message)}") from None
+    problem = secrets_problem(text)
+    if problem is not None:
+        raise BadSchema(problem)
     return text
 
 
 def schema_issues(text: str, value: JsonValue, path: tuple[str, ...]) -> Iterator[Issue]:
-    """Where ``value``, which stands at ``path`` in the caller's arguments, violates a schema: the first 20 places."""
+    """Where ``value``, which stands at ``path`` in the caller's arguments, violates a schema: the first 20 places.
+
+    Nothing of the value is quoted where the schema marks anything as secret: what is in the wrong place may be the secret.
+    """
+    explain = _explained_without_values if has_secrets(text) else _explained
     try:
         for error in islice(_validator(text).iter_errors(value), MAX_ISSUES):
-            yield _issue(error, path)
+            # Of alternatives none of which is met, the one that the value comes closest to tells more.
+            closest = best_match([error])
+            keys = (str(key)[:_MAX_KEY] for key in closest.absolute_path)
+            yield Issue((*path, *keys), explain(closest))
     # The latter only where something else than a worker of this version has stored the schema.
     except (RecursionError, Unresolvable):
         yield Issue(path, "cannot be checked: the task's schema refers to itself without end, or to what is not in it")
 
 
-def _issue(error: Any, path: tuple[str, ...]) -> Issue:
-    # Of alternatives none of which is met, the one that the value comes closest to tells more.
-    closest = best_match([error])
-    keys = (str(key)[:_MAX_KEY] for key in closest.absolute_path)
-    return Issue((*path, *keys), _bounded(closest.message))
+def _explained(error: Any) -> str:
+    return _forbidden(error) or _bounded(error.message)
+
+
+def _forbidden(error: Any) -> str | None:
+    """What the schema itself calls a value that must not be there, and may be a secret; None where it has no name for it."""
+    unwanted = error.validator_value
+    if error.validator == "not" and isinstance(unwanted, Mapping) and "title" in unwanted:
+        return _bounded(f"must not be {unwanted['title']}")
+    return None
+
+
+def _explained_without_values(error: Any) -> str:
+    if error.validator in _QUOTES_NO_VALUE:
+        return _bounded(error.message)
+    if error.validator is None:
+        return "is not allowed by the task's schema"
+    forbidden = _forbidden(error)
+    if forbidden is not None:
+        return forbidden
+    wanted = error.validator_value
+    # What the schema itself says is no secret.
+    said = f" {json.dumps(wanted)}" if isinstance(wanted, str | int | float) else ""
+    return _bounded(f"does not meet {error.validator}{said} of the task's schema")
 
 
 def _bounded(message: str) -> str:
@@ -85,7 +120,7 @@ def _validator(text: str) -> Any:
 
 
 def _class_of(schema: Mapping[str, JsonValue]) -> Any:
-    dialect = schema.get("$schema", _DIALECT)
+    dialect = schema.get("$schema", DIALECT)
     known = validator_for({"$schema": dialect}, default=None) if isinstance(dialect, str) else None
     if known is None:
         raise BadSchema(f"$schema: {_bounded(repr(dialect))} is not a known dialect of JSON Schema")
@@ -93,7 +128,7 @@ def _class_of(schema: Mapping[str, JsonValue]) -> Any:
 
 
 def _check_references(schema: Mapping[str, JsonValue]) -> None:
-    resource = specification_with(schema.get("$schema", _DIALECT)).create_resource(schema)
+    resource = specification_with(schema.get("$schema", DIALECT)).create_resource(schema)
     _follow(resource, Registry().resolver_with_root(resource))
 
 

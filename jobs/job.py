@@ -9,6 +9,7 @@ from jobs.json_values import JsonValue
 from jobs.lifecycle import Action, JobStatus, allowed_actions
 from jobs.recurrence import Recurrence
 from jobs.retries import RetryPolicy
+from jobs.secret_inputs import SealedPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Job:
     tags: tuple[str, ...]
     priority: int
     input: JsonValue
+    """Without its secrets: at their places stands :data:`jobs.secret_inputs.MASK`."""
     timeout: timedelta | None
     retries: int
     retry_policy: RetryPolicy
@@ -117,6 +119,8 @@ class Job:
     cancelled: Note | None = None
     paused: Note | None = None
     """Set while the job is paused, and from the moment that a running one is told to be once its run has ended."""
+    secrets: tuple[SealedPart, ...] = ()
+    """What the input holds at the places of its secrets."""
     steered: int = 0
     """Counts the changes that callers made to what comes after the current run: a decision about that holds for one count."""
 

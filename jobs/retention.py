@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 class RetentionPolicy:
     """The age at which each kind is removed; None keeps it for ever.
 
-    Jobs, operations and deliveries are as old as their end, executions as theirs, and events as what they tell of.
+    Jobs, operations and deliveries are as old as their end, executions as theirs, events and the audit as what they tell of.
     """
 
     completed: timedelta | None = None
@@ -32,6 +32,7 @@ class RetentionPolicy:
     events: timedelta | None = None
     operations: timedelta | None = None
     deliveries: timedelta | None = None
+    audit: timedelta | None = None
 
     @property
     def jobs(self) -> Mapping[JobStatus, timedelta]:

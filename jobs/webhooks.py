@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from jobs.access import shortened
 from jobs.events import EventType
 from jobs.feed import JobEvent, Snapshot
 from jobs.filters import JobFilter, matches
@@ -66,6 +67,8 @@ class Webhook:
     created_at: datetime
     enabled: bool = True
     disabled_reason: str | None = None
+    payloads: bool = True
+    """Whether it is told errors as they are: as whoever set it might read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,11 @@ def _is_about(webhook: Webhook, job_id: str, job: Snapshot) -> bool:
     )
 
 
-def body_of(name: EventType, event: JobEvent) -> str:
-    """What is sent: the job as it was when the event happened, as JSON. Times are milliseconds since the epoch."""
+def body_of(name: EventType, event: JobEvent, *, payloads: bool) -> str:
+    """What is sent: the job as it was when the event happened, as JSON. Times are milliseconds since the epoch.
+
+    Without ``payloads`` no more than the code of an error is told.
+    """
     job = event.snapshot
     told: dict[str, object] = {
         "id": event.job_id,
@@ -161,7 +167,7 @@ def body_of(name: EventType, event: JobEvent) -> str:
         "execution_count": job.execution_count,
     }
     if name is EventType.JOB_FAILED and job.error is not None:
-        told["error"] = {"code": job.error.code, "message": job.error.message}
+        told["error"] = {"code": job.error.code, "message": job.error.message if payloads else shortened(job.error)}
     message = {"event": name.value, "timestamp": _milliseconds(event.at), "job": told}
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 

@@ -8,11 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
+from jobs.access import EVERYWHERE, Principal
+from jobs.audit import AuditAction
 from jobs.bulk import ID_PREFIX, BulkOperation, BulkRequest, BulkStatus, check_request
 from jobs.errors import InvalidInput, Issue, NotWritten, StoreUnavailable
+from resolvers.audit import note
 from resolvers.pursuit import Pauses, found_in_time, unknown_outcome
 from resolvers.reading import check_filter
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 from resolvers.steering import check_reason
 from storage.limits import WRITE_SECONDS, Deadline
 from storage.signals import CONCERNS, Topic
@@ -31,19 +34,21 @@ _LOOK_EVERY: Final = 0.25
 async def begin_bulk(services: Services, principal: Principal, request: BulkRequest) -> BulkOperation:
     """Begin an operation, and answer it as it is after its first jobs; what is left goes on without the caller.
 
-    Raises ``InvalidInput``, ``FilterTooSlow``, ``StoreUnavailable``.
+    Raises ``Forbidden``, ``InvalidInput``, ``FilterTooSlow``, ``StoreUnavailable``.
     """
     check_request(request)
-    check_filter(request.conditions, ("filter",))
+    check_filter(principal, request.conditions, ("filter",))
     check_reason(request.reason)
     now, deadline = services.clock.now(), Deadline()
     operation_id = f"{ID_PREFIX}{services.new_id()}"
     try:
-        operation = await services.bulk.begin(request, operation_id, actor=principal.name, now=now)
+        operation = await services.bulk.begin(
+            principal.reach, request, operation_id, actor=principal.name, now=now, origin=principal.origin
+        )
     except NotWritten:
         raise
     except StoreUnavailable as error:
-        found = await found_in_time(lambda: services.operations.find(operation_id), Deadline())
+        found = await found_in_time(lambda: services.operations.find(principal.reach, operation_id), Deadline())
         if found is None:
             raise unknown_outcome(error, "the operation was begun") from error
         operation = found
@@ -52,7 +57,7 @@ async def begin_bulk(services: Services, principal: Principal, request: BulkRequ
 
 async def find_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
     """The operation, or None when there is none that the caller may see."""
-    return await services.operations.find(operation_id)
+    return await services.operations.find(principal.reach, operation_id)
 
 
 async def stop_operation(services: Services, principal: Principal, operation_id: str) -> BulkOperation | None:
@@ -63,10 +68,17 @@ async def stop_operation(services: Services, principal: Principal, operation_id:
     # Stopping one that was stopped changes nothing: it is tried until there is an answer.
     deadline = Deadline()
     pauses = Pauses(deadline)
+    noted = False
     while True:
         try:
             async with deadline.within(WRITE_SECONDS):
-                return await services.operations.stop(operation_id)
+                found = await services.operations.find(principal.reach, operation_id)
+                if found is None or found.status is not BulkStatus.RUNNING:
+                    return found
+                if not noted:
+                    await note(services, principal, AuditAction.STOP_BULK_OPERATION, [operation_id])
+                    noted = True
+                return await services.operations.stop(principal.reach, operation_id)
         except StoreUnavailable as error:
             if not await pauses.rest():
                 raise unknown_outcome(error, "the operation was stopped") from error
@@ -120,7 +132,7 @@ async def _first_steps(services: Services, operation: BulkOperation) -> BulkOper
     while operation.status is BulkStatus.RUNNING and operation.position < AT_ONCE:
         moved = await services.bulk.advance(operation, services.clock.now())
         if moved is None:
-            return await services.operations.find(operation.id) or operation
+            return await services.operations.find(EVERYWHERE, operation.id) or operation
         operation = moved
     services.signals.wake(*CONCERNS[operation.action])
     if operation.status is BulkStatus.RUNNING:

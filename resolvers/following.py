@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from itertools import count
 from typing import Final
 
+from jobs.access import Principal
 from jobs.errors import CursorExpired, StoreUnavailable
-from jobs.feed import JobEvent, last_missing
+from jobs.feed import JobEvent
 from jobs.filters import EventFilter
-from resolvers.log import checked_position
-from resolvers.reading import check_event_filter
-from resolvers.services import Principal, Services
+from resolvers.log import check_wanted, checked_position
+from resolvers.services import Services
 
 _BATCH = 500
 
@@ -25,28 +25,28 @@ async def job_events(
 ) -> AsyncGenerator[JobEvent, None]:
     """The events that match, from now on or from behind a cursor.
 
-    Raises ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``, and ``SubscriberTooSlow`` when they
-    are not taken fast enough.
+    Raises ``Forbidden``, ``InvalidInput``, ``BadCursor``, ``CursorExpired``, ``StoreUnavailable``, and ``SubscriberTooSlow``
+    when they are not taken fast enough.
     """
-    check_event_filter(wanted.jobs, ("filter", "jobs"))
+    check_wanted(principal, wanted)
     position = services.hub.position
     if after is not None:
         position = await checked_position(services, after)
         while position < services.hub.position:
             # The log is read until it is level with the hub; a slow reader is slowed down here, not dropped.
-            events = await services.events.read(position, _BATCH)
-            if last_missing(events, position) is not None:
+            read = await services.events.read(principal.reach, position, _BATCH)
+            if read.missing is not None:
                 raise CursorExpired
-            if not events:
+            if read.end == position:
                 # The newest event is never pruned: this is a new primary that does not know yet what a majority has.
                 raise StoreUnavailable("MongoDB", "the log is not read to its end yet")
-            for number, event in enumerate(events, start=1):
+            for number, event in enumerate(read.events, start=1):
                 await _give_way(number)
-                if wanted.matches(event.type, event.job_id, event.snapshot):
+                if wanted.matches(event):
                     yield event
-            position = events[-1].number
+            position = read.end
     # Nothing awaits between the comparison above and this registration, so nothing is handed out in between.
-    async with services.hub.subscribe(wanted, position) as subscriber:
+    async with services.hub.subscribe(principal.reach, wanted, position) as subscriber:
         for number in count(1):
             await _give_way(number)
             yield await subscriber.next()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from jobs.access import Reach
 from jobs.errors import CursorExpired, StoreUnavailable, SubscriberTooSlow
 from jobs.feed import JobEvent, feed_cursor, last_missing
 from jobs.filter_index import FilterIndex
@@ -24,6 +26,8 @@ BUFFER: Final = 1_000
 """Events that wait for one subscriber at most."""
 
 _BATCH: Final = 500
+"""Events that are handed out at a stretch: fewer than any subscriber's buffer holds. Where more come at once they are read."""
+
 _POLL_EVERY: Final = 1.0
 _AFTER_FAILURE: Final = 0.5
 _AFTER_DEFECT: Final = 5.0
@@ -74,8 +78,11 @@ class EventHub:
     def __init__(self, log: EventLog, wakeups: Wakeups) -> None:
         self._log = log
         self._wakeups = wakeups
+        self._news = log.news(self._hear, _BATCH)
         self._subscribers: FilterIndex[Subscriber] = FilterIndex()
         self._tail: asyncio.Task[None] | None = None
+        self._look_at = 0.0
+        self._looks = False
         self.position = 0
         """The feed number up to which events were handed out."""
 
@@ -86,12 +93,13 @@ class EventHub:
 
     async def close(self) -> None:
         await end_task(self._tail)
+        await self._news.close()
 
     @asynccontextmanager
-    async def subscribe(self, wanted: EventFilter, position: int) -> AsyncIterator[Subscriber]:
-        """Take part in everything that is handed out from now on, behind ``position``."""
+    async def subscribe(self, reach: Reach, wanted: EventFilter, position: int) -> AsyncIterator[Subscriber]:
+        """Take part in everything within reach that is handed out from now on, behind ``position``."""
         subscriber = Subscriber(position)
-        self._subscribers.add(subscriber, wanted)
+        self._subscribers.add(subscriber, reach.narrowed_events(wanted))
         try:
             yield subscriber
         finally:
@@ -100,22 +108,55 @@ class EventHub:
     async def _follow(self) -> None:
         while True:
             try:
-                while await self._hand_out():
+                # Now and then whatever is told: what is told by nobody, such as in an election, waits until then.
+                while await self._hand_out(look=time.monotonic() >= self._look_at):
                     pass
+                self._news.start()
             except StoreUnavailable as error:
                 logger.warning("following the event log: %s", error)
                 await asyncio.sleep(_AFTER_FAILURE)
             except Exception as error:  # a defect; the tail goes on all the same, for those who come after
-                logger.exception("following the event log")
-                for subscriber in self._subscribers:
-                    subscriber.fail(error)
+                self._give_up(error)
                 await asyncio.sleep(_AFTER_DEFECT)
             await self._wakeups.wait(Topic.FEED, _POLL_EVERY)
 
-    async def _hand_out(self) -> bool:
-        events, unreadable = await self._log.read_until_unreadable(self.position, _BATCH)
+    def _hear(self) -> None:
+        """Hand out what the log tells, at once: that it need not wait for the tail's turn saves half a millisecond."""
+        if not self._looks:
+            try:
+                continued = self._continued()
+                if continued is not None and not self._give(*continued):
+                    return
+            except Exception as error:
+                self._give_up(error)
+            self._look_at = 0.0
+        self._wakeups.wake(Topic.FEED)
+
+    def _give_up(self, error: Exception) -> None:
+        logger.error("following the event log", exc_info=error)
+        for subscriber in self._subscribers:
+            subscriber.fail(error)
+
+    async def _hand_out(self, *, look: bool = True) -> bool:
+        continued = self._continued()
+        if look or continued is None:
+            self._looks = True
+            try:
+                continued = await self._log.read_until_unreadable(self.position, _BATCH)
+            finally:
+                self._looks = False
+            self._look_at = time.monotonic() + _POLL_EVERY
+        return self._give(*continued)
+
+    def _continued(self) -> tuple[list[JobEvent], Unreadable | None] | None:
+        """What was told since the last call; None where that may not be all."""
+        told = self._news.take()
+        return None if told is None else self._log.continued(told, self.position)
+
+    def _give(self, events: Sequence[JobEvent], unreadable: Unreadable | None) -> bool:
+        """Offer events to those who want them; answer whether there may be more to read at once."""
         if events:
-            missing = last_missing(events, self.position)
+            missing = last_missing([event.number for event in events], self.position)
             if missing is not None:
                 # Events were pruned before this gateway came to them.
                 self._cannot_tell(missing, CursorExpired())
@@ -125,7 +166,10 @@ class EventHub:
                 subscriber.offer(event)
         if unreadable is not None:
             self._pass_over(unreadable)
-        return unreadable is not None or len(events) == _BATCH
+        if unreadable is not None or len(events) == _BATCH:
+            self._look_at = 0.0
+            return True
+        return False
 
     def _pass_over(self, unreadable: Unreadable) -> None:
         """Go on behind an event that nobody can be told of, for those who come after: it would be there for good."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
+from jobs.access import Reach
 from jobs.errors import JobgateError, JobNotFound, NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from resolvers.services import Services
@@ -25,9 +26,10 @@ _FIRST_PAUSE: Final = 0.05
 class Pursuit:
     """One caller's change of one job. ``mark`` is what its writes leave in the job."""
 
-    def __init__(self, services: Services, job_id: str) -> None:
+    def __init__(self, services: Services, reach: Reach, job_id: str) -> None:
         self.mark = services.new_id()
         self._services = services
+        self._reach = reach
         self._job_id = job_id
         self._deadline = Deadline()
         self._unanswered = 0
@@ -86,7 +88,9 @@ class Pursuit:
             return own
 
     async def _own_change(self) -> Job | None:
-        return await self._services.writer.find_marked(self._job_id, self.mark) if self.is_open else None
+        if not self.is_open:
+            return None
+        return await self._services.writer.find_marked(self._reach, self._job_id, self.mark)
 
     def _gave_up(self) -> StoreUnavailable:
         error = StoreUnavailable("MongoDB", "the job kept changing")

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
+from jobs.access import Forbidden, Principal, Scope
 from jobs.cursors import decode_cursor, encode_cursor
 from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
 from jobs.history import History
 from jobs.input_matches import match_issues
 from jobs.job import Execution, Job
+from jobs.origins import OriginFilter
 from jobs.paging import Counted, Order, Page, page_request, page_size
 from jobs.workers import LiveTask, LiveWorker
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 
 MAX_VALUES = 1000
 """Values in one list of a filter."""
 
+MAX_ORIGINS = 50
+"""Names, credentials or addresses in one: each is looked for by itself, and MongoDB puts what it finds in order."""
+
 
 async def find_job(services: Services, principal: Principal, job_id: str) -> Job | None:
     """The job, or None when there is none that the caller may see."""
-    return await services.jobs.find(job_id)
+    return await services.jobs.find(principal.reach, job_id)
 
 
 async def find_jobs(services: Services, principal: Principal, job_ids: Sequence[str]) -> Mapping[str, Job]:
     """Those of the jobs that exist and that the caller may see, by id."""
-    return await services.jobs.find_many(job_ids)
+    return await services.jobs.find_many(principal.reach, job_ids)
 
 
 async def list_jobs(
@@ -41,13 +47,15 @@ async def list_jobs(
     offset: int | None,
 ) -> Page[Job]:
     """One page of the jobs that match. Raises ``InvalidInput``, ``BadCursor``, ``FilterTooSlow``, ``StoreUnavailable``."""
-    check_filter(conditions, ("filter",))
-    return await services.jobs.page(conditions, order, page_request(first, last, after, before, offset))
+    check_filter(principal, conditions, ("filter",))
+    return await services.jobs.page(
+        principal.reach, conditions, order, page_request(first, last, after, before, offset)
+    )
 
 
 async def count_jobs(services: Services, principal: Principal, conditions: JobFilter) -> Counted:
     """How many jobs match, as far as they are counted."""
-    return await services.jobs.count(conditions)
+    return await services.jobs.count(principal.reach, conditions)
 
 
 async def read_histories(
@@ -59,7 +67,7 @@ async def read_histories(
     """
     size = page_size(first, "first")
     before = None if after is None else _run_number(after)
-    return await services.executions.histories(job_ids, size, before)
+    return await services.executions.histories(principal.reach, job_ids, size, before)
 
 
 async def read_history(
@@ -84,8 +92,11 @@ def execution_cursor(execution: Execution) -> str:
     return encode_cursor(["run", execution.number])
 
 
-def check_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
-    """Raise ``InvalidInput`` for a filter that no list should be asked with."""
+def check_filter(principal: Principal, conditions: JobFilter, path: tuple[str, ...]) -> None:
+    """Raise ``InvalidInput`` for a filter that no list should be asked with, ``Forbidden`` for one that guesses at input."""
+    if conditions.input is not None and not principal.may(Scope.PAYLOADS_READ):
+        # Whoever may not see the input would find it out by asking for one value after the other.
+        raise Forbidden(Scope.PAYLOADS_READ, f"a filter by input needs the scope {Scope.PAYLOADS_READ}")
     issues = [
         Issue((*path, name), f"{len(values)} values, more than the {MAX_VALUES} allowed")
         for name, values in _lists(conditions)
@@ -99,11 +110,31 @@ def check_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
         raise InvalidInput(issues)
 
 
-def check_event_filter(conditions: JobFilter, path: tuple[str, ...]) -> None:
+def check_event_filter(principal: Principal, conditions: JobFilter, path: tuple[str, ...]) -> None:
     """Raise ``InvalidInput`` for a filter that events cannot be compared with: they do not carry the input of their jobs."""
     if conditions.input is not None:
         raise InvalidInput([Issue((*path, "input"), "cannot be asked of events, which do not carry the input of jobs")])
-    check_filter(conditions, path)
+    check_filter(principal, conditions, path)
+
+
+def check_times(start: datetime | None, end: datetime | None, path: tuple[str, ...]) -> None:
+    """Raise ``InvalidInput`` for a time that ends before it begins."""
+    if start is not None and end is not None and start > end:
+        raise InvalidInput([Issue((*path, "to"), "is before from")])
+
+
+def check_origin(wanted: OriginFilter, path: tuple[str, ...]) -> None:
+    """Raise ``InvalidInput`` for more values than are looked for at a time, or none at all."""
+    lists = {"by": wanted.by, "credential": wanted.credential, "address": wanted.address}
+    if all(values is None for values in lists.values()):
+        raise InvalidInput([Issue(path, "give at least one of by, credential and address")])
+    issues = [
+        Issue((*path, name), f"{len(values)} values, more than the {MAX_ORIGINS} allowed")
+        for name, values in lists.items()
+        if values is not None and len(values) > MAX_ORIGINS
+    ]
+    if issues:
+        raise InvalidInput(issues)
 
 
 def _lists(conditions: JobFilter) -> Sequence[tuple[str, Sequence[object] | None]]:

@@ -10,6 +10,7 @@ from uuid_utils import uuid7
 
 from jobs.bulk import BulkOperation
 from resolvers.hub import EventHub
+from storage.audit import AuditLog
 from storage.batches import Batcher
 from storage.bulk import BulkWriter
 from storage.client import Database
@@ -22,18 +23,12 @@ from storage.jobs import JobReader
 from storage.operations import Operations
 from storage.registry import Registry
 from storage.sealing import NO_KEYS, Sealer
+from storage.secret_inputs import InputSecrets
 from storage.signals import Signals
 from storage.statistics import StatisticsReader
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
 from storage.webhooks import Webhooks
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking. ``name`` is what transitions and events remember as their actor."""
-
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,11 @@ class Services:
     bulk: BulkWriter
     webhooks: Webhooks
     deliveries: Deliveries
+    secrets: InputSecrets
+    """Keeps what tasks say is secret in the input of their jobs."""
+    audit: AuditLog
+    audit_reads: bool
+    """Whether it is noted who is handed what jobs are given and what they answer."""
     allow_private: bool
     """Whether webhooks may lead to private and loopback addresses."""
     signals: Signals
@@ -74,6 +74,7 @@ def services_on(
     max_outstanding: int = 200,
     sealer: Sealer = NO_KEYS,
     allow_private: bool = False,
+    audit_reads: bool = False,
 ) -> Services:
     """The services of a process that bulk operations know as ``name``. Its clock and its hub are not started yet."""
     webhooks = Webhooks(database, sealer)
@@ -91,6 +92,9 @@ def services_on(
         bulk=BulkWriter(database, operations),
         webhooks=webhooks,
         deliveries=Deliveries(database, webhooks),
+        secrets=InputSecrets(sealer),
+        audit=AuditLog(database),
+        audit_reads=audit_reads,
         allow_private=allow_private,
         signals=signals,
         clock=DatabaseClock(database),

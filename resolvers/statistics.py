@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from jobs.access import Principal
 from jobs.errors import InvalidInput, Issue
 from jobs.filters import JobFilter
 from jobs.spans import FOREVER, Bucket, Stretch, ceiling, cover, floor
 from jobs.statistics import Counters, JobCounts, RunCounts, run_counts
 from jobs.times import EPOCH
 from resolvers.reading import check_filter
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 
 MAX_BUCKETS: Final = 1500
 """The longest series: two months of hours, four years of days."""
@@ -29,14 +30,14 @@ class BucketCounts:
 
 async def count_jobs_by_status(services: Services, principal: Principal, conditions: JobFilter) -> JobCounts:
     """The jobs that match. Raises ``InvalidInput``, ``TooExpensive``, ``StoreUnavailable``."""
-    check_filter(conditions, ("filter",))
-    return await services.statistics.jobs(conditions)
+    check_filter(principal, conditions, ("filter",))
+    return await services.statistics.jobs(principal.reach, conditions)
 
 
 async def count_runs(services: Services, principal: Principal, conditions: JobFilter) -> RunCounts:
     """The runs of such jobs that ended in [from, to). Raises ``InvalidInput``, ``TooExpensive``, ``StoreUnavailable``."""
-    check_filter(conditions, ("filter",))
-    counted = await services.statistics.runs(conditions, _stretches(conditions), None)
+    check_filter(principal, conditions, ("filter",))
+    counted = await services.statistics.runs(principal.reach, conditions, _stretches(conditions), None)
     return run_counts(counted.get(None, Counters()))
 
 
@@ -47,9 +48,9 @@ async def list_run_buckets(
 
     Raises ``InvalidInput`` where there would be more than :data:`MAX_BUCKETS`, ``TooExpensive``, ``StoreUnavailable``.
     """
-    check_filter(conditions, ("filter",))
+    check_filter(principal, conditions, ("filter",))
     start, end = _series_span(services, conditions, bucket)
-    counted = await services.statistics.runs(conditions, cover(start, end, bucket), bucket)
+    counted = await services.statistics.runs(principal.reach, conditions, cover(start, end, bucket), bucket)
     return sorted(_dated(counted), key=lambda one: one.start)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
+from jobs.access import Principal
 from jobs.cron import CronError
 from jobs.errors import InvalidInput, Issue, JobNotFound
 from jobs.job import Job
@@ -17,7 +18,7 @@ from jobs.steering import reschedule as decide_reschedule
 from jobs.steering import resume as decide_resume
 from jobs.steering import retry as decide_retry
 from resolvers.pursuit import Pursuit
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 from storage.signals import Topic
 
 MAX_REASON: Final = 1000
@@ -31,9 +32,12 @@ async def cancel(services: Services, principal: Principal, job_id: str, reason: 
     check_reason(reason)
     cancelled = await _attempt(
         services,
+        principal,
         Action.CANCEL,
         job_id,
-        lambda mark: services.writer.cancel(job_id, actor=principal.name, reason=reason, mark=mark),
+        lambda mark: services.writer.cancel(
+            principal.reach, job_id, actor=principal.name, reason=reason, origin=principal.origin, mark=mark
+        ),
     )
     services.signals.wake(Topic.OUTBOX, Topic.CANCELLED)
     return cancelled
@@ -47,9 +51,12 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
     check_reason(reason)
     paused = await _attempt(
         services,
+        principal,
         Action.PAUSE,
         job_id,
-        lambda mark: services.writer.pause(job_id, actor=principal.name, reason=reason, mark=mark),
+        lambda mark: services.writer.pause(
+            principal.reach, job_id, actor=principal.name, reason=reason, origin=principal.origin, mark=mark
+        ),
     )
     services.signals.wake(Topic.OUTBOX)
     return paused
@@ -57,19 +64,23 @@ async def pause(services: Services, principal: Principal, job_id: str, reason: s
 
 async def delete(services: Services, principal: Principal, job_id: str) -> str:
     """Remove a job that is over, with its history, and answer its id. Raises as :func:`cancel` does."""
-    pursuit = Pursuit(services, job_id)
+    pursuit = Pursuit(services, principal.reach, job_id)
     seen: Job | None = None
 
     async def step() -> Job | None:
         nonlocal seen
-        found = await services.jobs.find(job_id)
+        found = await services.jobs.find(principal.reach, job_id)
         if found is None and seen is not None and pursuit.is_open:
             # It was there, and after a write whose answer was lost it is gone, as it was to be.
             return seen
         seen = found
-        changed = await pursuit.write(services.writer.delete(job_id, actor=principal.name, mark=pursuit.mark))
+        changed = await pursuit.write(
+            services.writer.delete(
+                principal.reach, job_id, actor=principal.name, origin=principal.origin, mark=pursuit.mark
+            )
+        )
         if changed is None:
-            await _judged(services, Action.DELETE, job_id)
+            await _judged(services, principal, Action.DELETE, job_id)
         return changed
 
     await pursuit.until_known(step)
@@ -100,18 +111,19 @@ async def retry(services: Services, principal: Principal, job_id: str, delay_ms:
 
 async def _attempt(
     services: Services,
+    principal: Principal,
     action: Action,
     job_id: str,
     write: Callable[[str], Awaitable[Job | None]],
 ) -> Job:
     """Write, and answer the job; when nothing was written, tell why by the job as it is."""
-    pursuit = Pursuit(services, job_id)
+    pursuit = Pursuit(services, principal.reach, job_id)
 
     async def step() -> Job | None:
         changed = await pursuit.write(write(pursuit.mark))
         if changed is not None:
             return changed
-        job, verdict = await _judged(services, action, job_id)
+        job, verdict = await _judged(services, principal, action, job_id)
         return job if verdict is Verdict.SAME else None
 
     return await pursuit.until_known(step)
@@ -125,16 +137,20 @@ async def _change(
     decide: Callable[[Job, datetime], Change],
 ) -> Job:
     """Read, decide, and write if the job is still the one that was read; else begin again."""
-    pursuit = Pursuit(services, job_id)
+    pursuit = Pursuit(services, principal.reach, job_id)
 
     async def step() -> Job | None:
-        job, verdict = await _judged(services, action, job_id)
+        job, verdict = await _judged(services, principal, action, job_id)
         if verdict is Verdict.SAME:
             return job
         # Not before the job's last change, by whosever clock: an occurrence that was taken must not be found again.
         now = max(services.clock.now(), job.updated_at)
         change = _decided(action, job, now, decide)
-        return await pursuit.write(services.writer.change(job, change, actor=principal.name, mark=pursuit.mark))
+        return await pursuit.write(
+            services.writer.change(
+                principal.reach, job, change, actor=principal.name, origin=principal.origin, mark=pursuit.mark
+            )
+        )
 
     changed = await pursuit.until_known(step)
     waits_for = Topic.BACKLOG if changed.status is JobStatus.QUEUED else Topic.SCHEDULED
@@ -150,8 +166,8 @@ def _decided(action: Action, job: Job, now: datetime, decide: Callable[[Job, dat
         raise TransitionRefused(action, job, f"its schedule can no longer be followed: {error}") from error
 
 
-async def _judged(services: Services, action: Action, job_id: str) -> tuple[Job, Verdict]:
-    job = await services.jobs.find(job_id)
+async def _judged(services: Services, principal: Principal, action: Action, job_id: str) -> tuple[Job, Verdict]:
+    job = await services.jobs.find(principal.reach, job_id)
     if job is None:
         raise JobNotFound(job_id)
     verdict = judge(action, job.status, recurring=job.is_recurring, pausing=job.paused is not None)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from jobs.access import EVERYWHERE, Principal, Scope, check_reach
 from jobs.addresses import AddressRefused, BadUrl, check_host, parse_url
+from jobs.audit import AuditAction
 from jobs.cursors import decode_cursor, encode_cursor
 from jobs.errors import InvalidInput, Issue
 from jobs.events import EventType
@@ -14,8 +16,10 @@ from jobs.filters import JobFilter
 from jobs.paging import Page, page_size
 from jobs.standard_webhooks import BadSecret, new_secret, secret_from_text, secret_to_text
 from jobs.webhooks import WEBHOOK_PREFIX, Delivery, DeliveryStatus, Webhook
+from resolvers.audit import note
 from resolvers.reading import check_event_filter
-from resolvers.services import Principal, Services
+from resolvers.services import Services
+from storage.deliveries import SwitchedOff
 from storage.delivery_documents import delivery_number
 from storage.signals import Topic
 from storage.webhooks import NewWebhook
@@ -50,10 +54,11 @@ class WebhookSet:
 async def set_webhook(services: Services, principal: Principal, request: WebhookRequest) -> WebhookSet:
     """Have a URL be told of events from now on; the same URL in the same product and env is set anew.
 
-    Raises ``InvalidInput``, ``StoreUnavailable``.
+    Raises ``Forbidden``, ``InvalidInput``, ``StoreUnavailable``.
     """
-    check_event_filter(request.filter, ("input", "filter"))
-    known = await services.webhooks.list_all()
+    check_reach(principal, request.product, request.env, Scope.WEBHOOKS_MANAGE)
+    check_event_filter(principal, request.filter, ("input", "filter"))
+    known = await services.webhooks.list_all(EVERYWHERE)
     issues = [*_issues(services, request), *_too_many(known, request)]
     if issues:
         raise InvalidInput(issues)
@@ -67,27 +72,47 @@ async def set_webhook(services: Services, principal: Principal, request: Webhook
         since=await services.events.head(),
         secret=chosen or secret_from_text(request.secret or ""),
         now=services.clock.now(),
+        payloads=principal.may(Scope.PAYLOADS_READ),
     )
-    webhook = await services.webhooks.set(new, f"{WEBHOOK_PREFIX}{services.new_id()}")
+    new_id = f"{WEBHOOK_PREFIX}{services.new_id()}"
+    noted_id = _id_there(known, request) or new_id
+    await note(services, principal, AuditAction.SET_WEBHOOK, [noted_id])
+    webhook = await services.webhooks.set(new, new_id)
+    if webhook.id != noted_id:
+        # Somebody was faster to set or to delete it: what was noted is about a webhook that this did not set.
+        await note(services, principal, AuditAction.SET_WEBHOOK, [webhook.id])
     return WebhookSet(webhook, None if chosen is None else secret_to_text(chosen))
 
 
 async def list_webhooks(services: Services, principal: Principal) -> Sequence[Webhook]:
     """All that the caller may see, the oldest first."""
-    return await services.webhooks.list_all()
+    return await services.webhooks.list_all(principal.reach)
 
 
 async def find_webhook(services: Services, principal: Principal, webhook_id: str) -> Webhook | None:
     """The webhook, or None when there is none that the caller may see."""
-    return await services.webhooks.find(webhook_id)
+    return await services.webhooks.find(principal.reach, webhook_id)
 
 
 async def delete_webhook(services: Services, principal: Principal, webhook_id: str) -> bool:
-    """Tell it nothing any more, and forget what it was sent; False when there is none that the caller may see."""
-    there = await services.webhooks.delete(webhook_id)
-    # Also when it was not: the first try may have got no further.
-    await services.deliveries.forget(webhook_id)
+    """Tell it nothing any more, and forget what it was sent; False when there is none that the caller may see.
+
+    Raises ``StoreUnavailable``.
+    """
+    # Asked first: whoever has answered this for certain knows of the webhook, also just after an election.
+    is_gone = await services.webhooks.is_gone(webhook_id)
+    is_seen = await services.webhooks.find(principal.reach, webhook_id) is not None
+    there = is_seen and await _delete_seen(services, principal, webhook_id)
+    # Also when it was not: the first try may have got no further. Where there is one that is not the caller's, nothing is
+    # forgotten, and in as many steps: nobody can tell by the time that it is there.
+    await services.deliveries.forget([webhook_id] if is_gone or there else [])
     return there
+
+
+async def _delete_seen(services: Services, principal: Principal, webhook_id: str) -> bool:
+    """Whether it was still there. It is deleted only once that is noted, and so only where it was seen."""
+    await note(services, principal, AuditAction.DELETE_WEBHOOK, [webhook_id])
+    return await services.webhooks.delete(principal.reach, webhook_id)
 
 
 async def list_deliveries(
@@ -104,12 +129,12 @@ async def list_deliveries(
     """
     size = page_size(first, "first")
     before = None if after is None else decode_cursor(after, "delivery", _number)
-    return await services.deliveries.pages(webhook_ids, status, size, before)
+    return await services.deliveries.pages(principal.reach, webhook_ids, status, size, before)
 
 
 async def find_delivery(services: Services, principal: Principal, delivery_id: str) -> Delivery | None:
     """The delivery, or None when there is none that the caller may see."""
-    return await services.deliveries.find(delivery_id)
+    return await services.deliveries.find(principal.reach, delivery_id)
 
 
 async def redeliver(services: Services, principal: Principal, delivery_id: str) -> Delivery | None:
@@ -117,13 +142,14 @@ async def redeliver(services: Services, principal: Principal, delivery_id: str) 
 
     Raises ``InvalidInput`` when its webhook is switched off, ``StoreUnavailable``.
     """
-    known = await services.deliveries.find(delivery_id)
-    webhook = None if known is None else await services.webhooks.find(known.webhook_id)
-    if webhook is None:
+    if await services.deliveries.find(principal.reach, delivery_id) is None:
         return None
-    if not webhook.enabled:
-        raise InvalidInput([Issue(("deliveryId",), "is for a webhook that is switched off: set that again first")])
-    delivery = await services.deliveries.redeliver(delivery_id)
+    await note(services, principal, AuditAction.REDELIVER, [delivery_id])
+    try:
+        delivery = await services.deliveries.redeliver(principal.reach, delivery_id)
+    except SwitchedOff as off:
+        message = "is for a webhook that is switched off: set that again first"
+        raise InvalidInput([Issue(("deliveryId",), message)]) from off
     if delivery is not None:
         services.signals.wake(Topic.DELIVERIES)
     return delivery
@@ -183,11 +209,15 @@ def _name_problem(name: str | None) -> str | None:
 
 
 def _too_many(known: Sequence[Webhook], request: WebhookRequest) -> list[Issue]:
-    place = (request.product, request.env, request.url)
-    is_new = all((one.product, one.env, one.url) != place for one in known)
-    if is_new and len(known) >= MAX_WEBHOOKS:
-        return [Issue(("input", "url"), f"there are {len(known)} webhooks, as many as there may be")]
+    if _id_there(known, request) is None and len(known) >= MAX_WEBHOOKS:
+        return [Issue(("input", "url"), "there are as many webhooks as there may be")]
     return []
+
+
+def _id_there(known: Sequence[Webhook], request: WebhookRequest) -> str | None:
+    """The id of the webhook that is set anew; None for a new one."""
+    place = (request.product, request.env, request.url)
+    return next((one.id for one in known if (one.product, one.env, one.url) == place), None)
 
 
 def _number(parts: Sequence[object]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from jobs.access import Forbidden as Denied
 from jobs.errors import InvalidInput as BadInput
 from jobs.errors import JobNotFound
 from jobs.job import Job as DomainJob
@@ -62,6 +63,8 @@ async def job_or_problem(answer: Awaitable[DomainJob]) -> Any:
         return InvalidInput.from_domain(error)
     except KeyConflict as error:
         return IdempotencyConflict.from_domain(error)
+    except Denied as error:
+        return Forbidden.from_domain(error)
 
 
 async def job_or_refusal(answer: Awaitable[DomainJob]) -> Any:

@@ -8,10 +8,14 @@ from typing import Annotated, Self
 
 import strawberry
 
+from jobs.access import Forbidden as Denied
 from jobs.bulk import BulkOperation as Operation
 from jobs.errors import InvalidInput as BadInput
+from schema.audit import Origin
+from schema.context import Info
 from schema.enums import BulkStatus, JobAction
 from schema.node import Node
+from schema.payloads import visible_origin
 from schema.problems import Forbidden, InvalidInput
 
 
@@ -39,6 +43,14 @@ class BulkOperation(Node):
         description="When it had looked at all of its jobs, or was stopped; null while it runs."
     )
 
+    domain: strawberry.Private[Operation]
+
+    @strawberry.field(
+        description="From where and with what the actor asked for it; null to those who lack the scope admin."
+    )
+    def origin(self, info: Info) -> Origin | None:
+        return visible_origin(info, self.domain.origin)
+
     @classmethod
     def from_domain(cls, operation: Operation) -> Self:
         return cls(
@@ -53,6 +65,7 @@ class BulkOperation(Node):
             actor=operation.actor,
             created_at=operation.created_at,
             completed_at=operation.completed_at,
+            domain=operation,
         )
 
 
@@ -62,12 +75,14 @@ BulkResult = Annotated[
 ]
 
 
-async def operation_or_problem(answer: Awaitable[Operation]) -> BulkOperation | InvalidInput:
+async def operation_or_problem(answer: Awaitable[Operation]) -> BulkOperation | InvalidInput | Forbidden:
     """The operation that a use case answers, or the problem that it raises. Whatever else it raises is a fault."""
     try:
         return BulkOperation.from_domain(await answer)
     except BadInput as error:
         return InvalidInput.from_domain(error)
+    except Denied as error:
+        return Forbidden.from_domain(error)
 
 
 def optional(operation: Operation | None) -> BulkOperation | None:

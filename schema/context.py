@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from jobs.access import Principal
+from jobs.audit import AuditAction
+from jobs.budget import UNLIMITED, Budgets
 from jobs.history import History
 from jobs.job import Job
 from jobs.paging import Page
 from jobs.webhooks import Delivery, DeliveryStatus
+from resolvers.audit import note
 from resolvers.log import EventPage, events_of_jobs
 from resolvers.reading import find_jobs, read_histories
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 from resolvers.webhooks import list_deliveries
+from schema.known_documents import NO_DOCUMENTS, Documents
 
 Value = TypeVar("Value")
+
+
+_MOST_NOTED: Final = 1_000
+"""Reads that one entry of the audit tells of; more of them are several entries."""
 
 
 class Slice(NamedTuple):
@@ -53,17 +62,22 @@ class Context:
     histories: DataLoader[Slice, History | None] = field(init=False)
     events: DataLoader[Slice, EventPage | None] = field(init=False)
     deliveries: DataLoader[DeliverySlice, Page[Delivery] | None] = field(init=False)
+    payload_reads: DataLoader[str, None] = field(init=False)
+    """Loads nothing: it is done once it is noted that the caller reads what this job is given, or answers."""
     connection_params: dict[str, object] | None = None
     last_event_id: str | None = None
     """The cursor that the client of an event stream has come to: its request is the one that it began with."""
     cursor: str | None = None
     """That of the event just told; of use where the context is that of a single operation."""
+    budgets: Budgets = UNLIMITED
+    documents: Documents = NO_DOCUMENTS
 
     def __post_init__(self) -> None:
         self.jobs = DataLoader(self._load_jobs, cache=False)
         self.histories = DataLoader(self._load_histories, cache=False)
         self.events = DataLoader(self._load_events, cache=False)
         self.deliveries = DataLoader(self._load_deliveries, cache=False)
+        self.payload_reads = DataLoader(self._note_payload_reads, max_batch_size=_MOST_NOTED, cache=False)
 
     async def _load_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
         found = await find_jobs(self.services, self.principal, job_ids)
@@ -84,6 +98,10 @@ class Context:
             slices,
             lambda ids, first, after, status: list_deliveries(self.services, self.principal, ids, first, after, status),
         )
+
+    async def _note_payload_reads(self, job_ids: list[str]) -> list[None]:
+        await note(self.services, self.principal, AuditAction.READ_PAYLOADS, job_ids)
+        return [None] * len(job_ids)
 
 
 async def _together(

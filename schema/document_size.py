@@ -32,16 +32,21 @@ from graphql import (
     is_list_type,
 )
 
+from jobs.budget import BIGGEST_OPERATION, Kind
+
 MAX_OPERATIONS: Final = 10
 MAX_FRAGMENTS: Final = 30
-MAX_ROOT_FIELDS: Final = 10
+MAX_ROOT_FIELDS: Final = BIGGEST_OPERATION[Kind.MUTATIONS]
 MAX_DEPTH: Final = 15
 """Levels of fields: the introspection that GraphiQL asks for has as many."""
 
 MAX_ALIASES: Final = 30
 MAX_DIRECTIVES: Final = 50
 MAX_FIELDS: Final = 2_000
-MAX_COST: Final = 25_000
+MAX_REPEATED: Final = 50
+"""Fields that stand beside another one of the same name. To validate that they ask the same compares each with each."""
+
+MAX_COST: Final = BIGGEST_OPERATION[Kind.COST]
 """What a page of 200 jobs with 100 events of each costs, and somewhat more."""
 
 _MAX_PAGE: Final = 200
@@ -83,6 +88,8 @@ class Size:
     fields: int = 0
     """Fields and fragments: of those alone, which may be empty, there could be as many."""
     aliases: int = 0
+    repeated: int = 0
+    """Fields with the name of an earlier one in the same braces."""
     directives: int = 0
     cost: int = 0
     """About how many objects have to be read for the answer, and more for what is more work than reading one."""
@@ -95,34 +102,47 @@ class Size:
         self.width += other.width
         self.fields += other.fields
         self.aliases += other.aliases
+        self.repeated += other.repeated
         self.directives += other.directives
         self.cost += other.cost
         self.each += other.each
 
 
-def refusal(document: DocumentNode, schema: GraphQLSchema, variables: Mapping[str, Any]) -> str | None:
-    """What there is too much of in the document, for its author to read; None for one that is small enough.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the operations of a document amount to."""
 
-    Takes time in proportion to the text, ten times as much for ten operations. What makes no sense counts little: it is for
-    validation to say so.
+    refused: str | None
+    """What there is too much of, for the author to read; None for a document that is small enough."""
+    sizes: Mapping[str | None, Size]
+    """Those of its operations, by name, with the fragments that each spreads; not all of them where it is refused."""
+
+
+def examine(document: DocumentNode, schema: GraphQLSchema, variables: Mapping[str, Any]) -> Findings:
+    """Takes time in proportion to the text, however many operations share parts of it. What makes no sense counts little: it is
+    for validation to say so.
     """
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     fragments = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
+    sizes: dict[str | None, Size] = {}
+    fields = 0
     refused = _first_excess(
         ("operations", len(operations), MAX_OPERATIONS), ("fragments", len(fragments), MAX_FRAGMENTS)
     )
     if refused is not None:
-        return refused
+        return Findings(refused, sizes)
     for operation in operations:
         walk = _Walk(operation, fragments, schema, variables)
         size = walk.operation()
+        sizes[operation.name.value if operation.name else None] = size
         # Fragments that it does not spread are validated all the same.
         parts = (size, *(walk.fragment(fragment.name.value, 1) for fragment in fragments))
+        fields += max(part.fields for part in parts)
         measured = (one for part in parts for one in _measured(part))
-        refused = _first_excess(("root fields", size.width, MAX_ROOT_FIELDS), *measured)
+        refused = _first_excess(("root fields", size.width, MAX_ROOT_FIELDS), *measured, ("fields", fields, MAX_FIELDS))
         if refused is not None:
-            return refused
-    return None
+            return Findings(refused, sizes)
+    return Findings(None, sizes)
 
 
 def measure(
@@ -175,7 +195,7 @@ class _Walk:
         if level > MAX_DEPTH:
             # How much deeper need not be known, and the interpreter's own limit is not to be found out.
             return Size(depth=1)
-        size = Size()
+        size = Size(repeated=_repeated(selections))
         for one in selections.selections:
             size.directives += len(one.directives or ())
             match one:
@@ -207,6 +227,7 @@ class _Walk:
         size.depth = max(size.depth, inner.depth + 1)
         size.fields += inner.fields
         size.aliases += inner.aliases
+        size.repeated += inner.repeated
         size.directives += inner.directives
         # What introspection reads, by fields that no type lists, is bounded by a rule of its own.
         if field is not None and parent is not None:
@@ -247,9 +268,15 @@ class _Walk:
 def _measured(size: Size) -> Iterator[tuple[str, int, int]]:
     yield "levels", size.depth, MAX_DEPTH
     yield "aliases", size.aliases, MAX_ALIASES
+    yield "fields beside one of the same name", size.repeated, MAX_REPEATED
     yield "directives", size.directives, MAX_DIRECTIVES
     yield "fields", size.fields, MAX_FIELDS
     yield "points of cost", size.cost, MAX_COST
+
+
+def _repeated(selections: SelectionSetNode) -> int:
+    names = [(one.alias or one.name).value for one in selections.selections if isinstance(one, FieldNode)]
+    return len(names) - len({*names})
 
 
 def _first_excess(*measured: tuple[str, int, int]) -> str | None:

@@ -10,17 +10,21 @@ from enum import Enum, StrEnum
 
 import strawberry
 
+from jobs.audit import AuditAction
 from jobs.bulk import BulkStatus
 from jobs.events import EventType
 from jobs.lifecycle import Action, JobStatus
 from jobs.occurrences import Cause
+from jobs.origins import CredentialKind
 from jobs.paging import OrderField
 from jobs.recurrence import MissedRuns, Overlap
 from jobs.spans import Bucket
 from jobs.webhooks import DeliveryStatus
 
 __all__ = [
+    "AuditAction",
     "BulkStatus",
+    "CredentialKind",
     "DeliveryStatus",
     "Direction",
     "EventType",
@@ -209,6 +213,31 @@ _publish(
         "INVALID_INPUT": "An argument cannot be accepted.",
         "FORBIDDEN": "The caller lacks a scope.",
         "IDEMPOTENCY_CONFLICT": "The idempotency key was used before, with another request.",
+    },
+)
+_publish(
+    CredentialKind,
+    "CredentialKind",
+    "What somebody has shown to say who they are.",
+    {
+        "NONE": "Nothing: the gateway asks nobody.",
+        "KEY": "An API key.",
+        "TOKEN": "A token that an issuer has signed.",
+        "COMMAND": "Nothing: it was a command of Jobgate, given by somebody who can reach the database.",
+    },
+)
+_publish(
+    AuditAction,
+    "AuditAction",
+    "What the audit tells of.",
+    {
+        "READ_PAYLOADS": "The input or the result of jobs was handed out.",
+        "SET_WEBHOOK": "A webhook was set.",
+        "DELETE_WEBHOOK": "A webhook was deleted.",
+        "REDELIVER": "A delivery was asked for once more.",
+        "STOP_BULK_OPERATION": "A bulk operation was stopped.",
+        "CREATE_KEY": "An API key was made.",
+        "REVOKE_KEY": "An API key was revoked.",
     },
 )
 _publish(

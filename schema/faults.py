@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,8 +12,11 @@ from graphql import DefinitionNode, GraphQLError, GraphQLSyntaxError, OperationD
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionContext
 from strawberry.types.execution import StreamExecutionResult
 
+from jobs.access import Forbidden
+from jobs.budget import OverBudget
 from jobs.errors import (
     BadCursor,
     CursorExpired,
@@ -37,10 +41,16 @@ SUBSCRIBER_TOO_SLOW: Final = "SUBSCRIBER_TOO_SLOW"
 STATS_TIMEOUT: Final = "STATS_TIMEOUT"
 FILTER_TIMEOUT: Final = "FILTER_TIMEOUT"
 UNAVAILABLE: Final = "UNAVAILABLE"
+UNAUTHENTICATED: Final = "UNAUTHENTICATED"
 TOO_MANY_OPERATIONS: Final = "TOO_MANY_OPERATIONS"
 JOB_TOO_LARGE: Final = "JOB_TOO_LARGE"
+FORBIDDEN: Final = "FORBIDDEN"
+RATE_LIMITED: Final = "RATE_LIMITED"
+DOCUMENT_NOT_FOUND: Final = "DOCUMENT_NOT_FOUND"
+DOCUMENT_REQUIRED: Final = "DOCUMENT_REQUIRED"
 INTERNAL: Final = "INTERNAL"
 
+_QUOTED: Final = re.compile(r",? [Ff]ound: ")
 _BUSY_SECONDS: Final = 1.0
 
 _CODES: Final[dict[type[Exception], str]] = {
@@ -69,18 +79,16 @@ class PublicErrors(SchemaExtension):
             result.errors = [published(error) for error in errors]
 
 
-class OneOperation(SchemaExtension):
-    """Has a document with several operations say which one is meant, as the specification asks; else the first is run."""
-
-    def on_validate(self) -> Iterator[None]:
-        context = self.execution_context
-        # The public attribute falls back on the first operation's name.
-        named = context._provided_operation_name is not None  # noqa: SLF001  # nothing else tells
-        definitions = context.graphql_document.definitions if context.graphql_document else ()
-        if not context.pre_execution_errors and not named and sum(map(_is_operation, definitions)) > 1:
-            message = "operationName must say which of the document's operations is meant"
-            context.pre_execution_errors = [GraphQLError(message)]
-        yield
+def ambiguity(context: ExecutionContext) -> list[GraphQLError]:
+    """What is wrong with a request for a document of several operations that does not say which one is meant: the
+    specification wants it said, Strawberry would run the first.
+    """
+    # The public attribute falls back on the first operation's name.
+    named = context._provided_operation_name is not None  # noqa: SLF001  # nothing else tells
+    definitions = context.graphql_document.definitions if context.graphql_document else ()
+    if named or sum(map(_is_operation, definitions)) <= 1:
+        return []
+    return [GraphQLError("operationName must say which of the document's operations is meant")]
 
 
 def _is_operation(definition: DefinitionNode) -> bool:
@@ -93,15 +101,31 @@ def too_busy() -> GraphQLError:
     return GraphQLError(message, extensions={"code": UNAVAILABLE, "retryAfter": _BUSY_SECONDS})
 
 
+def lapsed() -> GraphQLError:
+    """The fault of an operation whose caller is no longer known: the key or token was revoked, or has expired."""
+    message = "the key or token that was shown is no longer valid: connect again with another one"
+    return GraphQLError(message, extensions={"code": UNAUTHENTICATED})
+
+
+def over_budget(error: OverBudget) -> GraphQLError:
+    """The fault of an operation that is not begun, since its caller has asked for too much of late."""
+    return GraphQLError(str(error), extensions={"code": RATE_LIMITED, "retryAfter": error.retry_after})
+
+
+def masked(defect: Exception) -> GraphQLError:
+    """The fault of an operation that a defect of ours has ended; the log tells what it was."""
+    return published(GraphQLError("", original_error=defect))
+
+
 def published(error: GraphQLError) -> GraphQLError:
     """The error as clients see it. One that has its code already stays as it is."""
     if error.extensions and "code" in error.extensions:
         return error
     cause = error.original_error
     if cause is None:
-        message, extensions = error.message, {"code": _code_of(error)}
+        message, extensions = _without_value(error.message), {"code": _code_of(error)}
     elif isinstance(cause, GraphQLError) and _is_given(error, cause):
-        message, extensions = error.message, {"code": BAD_USER_INPUT}
+        message, extensions = _without_value(error.message), {"code": BAD_USER_INPUT}
     else:
         message, extensions = _described(cause)
     return GraphQLError(
@@ -112,6 +136,11 @@ def published(error: GraphQLError) -> GraphQLError:
         path=error.path,
         extensions=extensions,
     )
+
+
+def _without_value(message: str) -> str:
+    """Of an object with a field too many or too few, GraphQL quotes the whole, and with it the input of a job."""
+    return _QUOTED.split(message, maxsplit=1)[0]
 
 
 def _code_of(error: GraphQLError) -> str:
@@ -134,6 +163,8 @@ def _described(cause: Exception) -> tuple[str, dict[str, Any]]:
             return str(cause), {"code": BAD_CURSOR, "issues": _issues(cause)}
         case InvalidInput():
             return str(cause), {"code": BAD_USER_INPUT, "issues": _issues(cause)}
+        case Forbidden():
+            return str(cause), {"code": FORBIDDEN, "scope": cause.scope.value}
         case CursorExpired() | FilterTooSlow() | JobTooLarge() | TooExpensive():
             return str(cause), {"code": _CODES[type(cause)]}
         case SubscriberTooSlow():

@@ -12,8 +12,10 @@ from jobs.job import Execution, Tally
 from jobs.paging import Page
 from jobs.times import to_milliseconds
 from resolvers.reading import execution_cursor
+from schema.context import Info
 from schema.enums import ExecutionStatus
 from schema.node import PageInfo
+from schema.payloads import handed_out, reads_payloads, visible_error
 from schema.scalars import JSON, Milliseconds
 
 
@@ -28,10 +30,18 @@ class JobExecution:
     )
     status: ExecutionStatus = strawberry.field(description="How it ended.")
     attempts: int = strawberry.field(description="How many attempts it took.")
-    error: str | None = strawberry.field(description="Why it failed.")
     error_code: str | None = strawberry.field(description="The code of that error.")
-    result: JSON | None = strawberry.field(description="What the handler answered.")
     worker: str | None = strawberry.field(description="The worker of its last attempt.")
+
+    domain: strawberry.Private[Execution]
+
+    @strawberry.field(description="Why it failed; no more than the code to those who lack the scope payloads:read.")
+    def error(self, info: Info) -> str | None:
+        return visible_error(info, self.domain.error)
+
+    @strawberry.field(description="What the handler answered; null to those who lack the scope payloads:read.")
+    def result(self, info: Info) -> JSON | None:
+        return handed_out(info, self.domain.job_id, JSON(self.domain.result)) if reads_payloads(info) else None
 
     @classmethod
     def from_domain(cls, run: Execution) -> Self:
@@ -43,10 +53,9 @@ class JobExecution:
             duration_ms=Milliseconds(to_milliseconds(run.duration)),
             status=ExecutionStatus(run.status.value),
             attempts=run.attempts,
-            error=run.error.message if run.error else None,
             error_code=run.error.code if run.error else None,
-            result=run.result,
             worker=run.worker,
+            domain=run,
         )
 
 
@@ -68,17 +77,11 @@ class JobHistory:
 
     @classmethod
     def from_domain(cls, history: History) -> Self:
-        runs = history.page.items
         return cls(
             job_id=strawberry.ID(history.job_id),
             total_executions=history.tally.total,
             successful_executions=history.tally.completed,
             failed_executions=history.tally.failed,
-            executions=[JobExecution.from_domain(run) for run in runs],
-            page_info=PageInfo(
-                has_next_page=history.page.has_next,
-                has_previous_page=history.page.has_previous,
-                start_cursor=execution_cursor(runs[0]) if runs else None,
-                end_cursor=execution_cursor(runs[-1]) if runs else None,
-            ),
+            executions=[JobExecution.from_domain(run) for run in history.page.items],
+            page_info=PageInfo.of(history.page, execution_cursor),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -16,11 +17,13 @@ from jobs.times import to_milliseconds
 from resolvers.log import NO_EVENTS, EventPage
 from resolvers.planning import forecast
 from schema.arguments import After, First, RunCount
+from schema.audit import Origin
 from schema.context import Info, Slice
 from schema.enums import EventType, JobAction, JobStatus, MissedRuns, Overlap
 from schema.history import JobHistory
 from schema.node import Node, PageInfo
 from schema.passed_over import PassedOver
+from schema.payloads import check_may_read, handed_out, reads_payloads, visible_error, visible_origin
 from schema.scalars import JSON, Milliseconds
 
 
@@ -56,10 +59,6 @@ class Job(Node):
     priority: int = strawberry.field(
         description="Of the jobs that wait for a worker, those with a higher one start first."
     )
-    input: JSON = strawberry.field(description="What the handler is given.")
-    result: JSON | None = strawberry.field(
-        description="What the handler answered in the latest run, if that succeeded."
-    )
     scheduled_at: datetime = strawberry.field(description="When its current run is due, or the last one was.")
     started_at: datetime | None = strawberry.field(description="When its latest run began.")
     completed_at: datetime | None = strawberry.field(
@@ -84,21 +83,51 @@ class Job(Node):
     timeout: Milliseconds | None = strawberry.field(
         description="How long an attempt may take; null: as long as it likes."
     )
-    last_error: str | None = strawberry.field(description="Why the latest attempt failed; success clears it.")
     error_code: str | None = strawberry.field(description="The code of that error.")
     progress: float | None = strawberry.field(description="How far the latest attempt has come, from 0 to 1.")
-    progress_message: str | None = strawberry.field(description="What the handler says about that.")
     cancel_reason: str | None = strawberry.field(description="Why it was cancelled.")
     pause_reason: str | None = strawberry.field(description="Why it was paused.")
     idempotency_key: str | None = strawberry.field(description="The key that it was dispatched with.")
     created_at: datetime = strawberry.field(description="When it was dispatched.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
     revision: int = strawberry.field(description="Grows with every change.")
-    allowed_actions: list[JobAction] = strawberry.field(
-        description="What may be done to the job now, by this caller: what would change something."
-    )
 
     domain: strawberry.Private[DomainJob]
+
+    @strawberry.field(
+        description=(
+            'What the handler is given, with "[secret]" where the task says that a part is secret; an empty object to those '
+            "who lack the scope payloads:read."
+        )
+    )
+    def input(self, info: Info) -> JSON:
+        return handed_out(info, self.domain.id, JSON(self.domain.input)) if reads_payloads(info) else JSON({})
+
+    @strawberry.field(
+        description=(
+            "What the handler answered in the latest run, if that succeeded; null to those who lack the scope payloads:read."
+        )
+    )
+    def result(self, info: Info) -> JSON | None:
+        return handed_out(info, self.domain.id, JSON(self.domain.result)) if reads_payloads(info) else None
+
+    @strawberry.field(
+        description=(
+            "Why the latest attempt failed; success clears it. No more than the code to those who lack payloads:read."
+        )
+    )
+    def last_error(self, info: Info) -> str | None:
+        return visible_error(info, self.domain.last_error)
+
+    @strawberry.field(
+        description="What the handler says about its progress; null to those who lack the scope payloads:read."
+    )
+    def progress_message(self, info: Info) -> str | None:
+        return self.domain.progress_message if reads_payloads(info) else None
+
+    @strawberry.field(description="What may be done to the job now, by this caller: what would change something.")
+    def allowed_actions(self, info: Info) -> list[JobAction]:
+        return [JobAction(action.value) for action in info.context.principal.allowed(self.domain.allowed_actions)]
 
     @strawberry.field(
         description="The next instants at which a recurring job will run, if nothing changes; empty for any other job."
@@ -108,6 +137,7 @@ class Job(Node):
 
     @strawberry.field(description="Its runs that have ended, newest first.")
     async def history(self, info: Info, first: First = 20, after: After = None) -> JobHistory:
+        check_may_read(info)
         history = await info.context.histories.load(Slice(first, after, self.id))
         return JobHistory.from_domain(history) if history is not None else JobHistory.empty(self.id)
 
@@ -115,6 +145,7 @@ class Job(Node):
         description="What has happened to it, oldest first: what is in the log, which is milliseconds behind at most."
     )
     async def events(self, info: Info, first: First = 50, after: After = None) -> JobEventConnection:
+        check_may_read(info)
         page = await info.context.events.load(Slice(first, after, self.id))
         return JobEventConnection.from_domain(page if page is not None else NO_EVENTS)
 
@@ -132,8 +163,6 @@ class Job(Node):
             env=job.env,
             tags=list(job.tags),
             priority=job.priority,
-            input=job.input,
-            result=job.result,
             scheduled_at=job.scheduled_at,
             started_at=job.started_at,
             completed_at=job.completed_at,
@@ -152,10 +181,8 @@ class Job(Node):
             retry_count=job.retry_count,
             retry_config=RetryConfig.from_domain(job.retry_policy),
             timeout=None if job.timeout is None else Milliseconds(to_milliseconds(job.timeout)),
-            last_error=job.last_error.message if job.last_error else None,
             error_code=job.last_error.code if job.last_error else None,
             progress=job.progress,
-            progress_message=job.progress_message,
             cancel_reason=job.cancelled.reason if job.cancelled else None,
             pause_reason=job.paused.reason if job.paused else None,
             idempotency_key=job.idempotency.key if job.idempotency else None,
@@ -163,7 +190,6 @@ class Job(Node):
             updated_at=job.updated_at,
             revision=job.revision,
             domain=job,
-            allowed_actions=[JobAction(action.value) for action in job.allowed_actions],
         )
 
 
@@ -183,15 +209,29 @@ class JobEvent:
         description="The job's scheduledAt by then: when its current run was due, or between two runs when its next one is."
     )
     execution_count: int = strawberry.field(description="Runs begun by then.")
-    error: str | None = strawberry.field(description="The error that the job had by then.")
     actor: str | None = strawberry.field(description="Who asked for it; null for what the machine did by itself.")
     reason: str | None = strawberry.field(description="Why.")
     passed_over: PassedOver | None = strawberry.field(
         description="Occurrences that the job left out with this. With those that were run, they are all that came due."
     )
 
+    domain: strawberry.Private[DomainEvent]
+
+    @strawberry.field(
+        description="The error that the job had by then; no more than its code to those who lack payloads:read."
+    )
+    def error(self, info: Info) -> str | None:
+        return visible_error(info, self.domain.snapshot.error)
+
+    @strawberry.field(
+        description="From where and with what the actor asked for it; null if nobody did, and without the scope admin."
+    )
+    def origin(self, info: Info) -> Origin | None:
+        return visible_origin(info, self.domain.origin)
+
     @strawberry.field(description="The job as it is now; null when it is gone.")
     async def job(self, info: Info) -> Job | None:
+        check_may_read(info)
         found = await info.context.jobs.load(self.job_id)
         return None if found is None else Job.from_domain(found)
 
@@ -211,10 +251,10 @@ class JobEvent:
             env=job.env,
             scheduled_at=job.scheduled_at,
             execution_count=job.execution_count,
-            error=job.error.message if job.error else None,
             actor=event.actor,
             reason=event.reason,
             passed_over=PassedOver.from_domain(event.passed_over) if event.passed_over else None,
+            domain=event,
         )
 
 
@@ -232,12 +272,7 @@ class JobEventConnection:
         page = events.page
         return cls(
             nodes=[JobEvent.from_domain(event) for event in page.items],
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=page.items[0].cursor if page.items else None,
-                end_cursor=events.end,
-            ),
+            page_info=replace(PageInfo.of(page, lambda event: event.cursor), end_cursor=events.end),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Self, TypeVar
 
 import strawberry
@@ -123,12 +124,7 @@ class JobConnection:
         return cls(
             edges=edges,
             nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=edges[0].cursor if edges else None,
-                end_cursor=edges[-1].cursor if edges else None,
-            ),
+            page_info=PageInfo.of(page, partial(job_cursor, order)),
             conditions=conditions,
         )
 

@@ -6,6 +6,7 @@ from typing import Self
 
 import strawberry
 
+from jobs.access import Forbidden as Denied
 from jobs.errors import InvalidInput as BadInput
 from jobs.errors import JobNotFound
 from jobs.refusals import IdempotencyConflict as KeyConflict
@@ -70,9 +71,15 @@ class InvalidInput(Problem):
         return cls(code=ProblemCode.INVALID_INPUT, message=str(error), issues=issues)
 
 
-@strawberry.type(description="The caller lacks the scope that the operation needs.")
+@strawberry.type(
+    description="The caller lacks the scope that the operation needs, or has it for other products and envs only."
+)
 class Forbidden(Problem):
     scope: str = strawberry.field(description="The scope.")
+
+    @classmethod
+    def from_domain(cls, error: Denied) -> Self:
+        return cls(code=ProblemCode.FORBIDDEN, message=str(error), scope=error.scope.value)
 
 
 @strawberry.type(description="The idempotency key was used before, with another request.")

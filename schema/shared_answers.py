@@ -20,6 +20,7 @@ from graphql import (
 )
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from jobs.access import Scope
 from schema.job import JobEvent
 
 _KEPT: Final = 1_000
@@ -44,7 +45,9 @@ class SharingExecutor(StrawberryGraphQLCoreExecutionContext):
         if not self._question or not isinstance(event, JobEvent):
             return super().execute_operation(serially)
         # The cursor alone would do within one database.
-        asked = (event.cursor, event.job_id, str(event.seq), *self._question)
+        # But for what only some may read of it.
+        reads = str(self.context_value.principal.may(Scope.PAYLOADS_READ))
+        asked = (event.cursor, event.job_id, str(event.seq), reads, *self._question)
         data = _told.get(asked)
         if data is not None:
             return ExecutionResult(data)

@@ -9,8 +9,10 @@ from typing import Annotated
 import strawberry
 from strawberry import argument
 
+from jobs.access import Scope
 from resolvers.bulk import follow_operation
 from resolvers.following import job_events
+from schema.access import needs
 from schema.arguments import After, BulkId
 from schema.bulk import BulkOperation
 from schema.context import Info
@@ -21,9 +23,12 @@ from schema.job import JobEvent
 @strawberry.type(description="What can be followed live.")
 class Subscription:
     @strawberry.subscription(
-        description=(
-            "Events from now on, or from behind a cursor. Fails with code CURSOR_EXPIRED when the log no longer reaches back "
-            "that far, and with SUBSCRIBER_TOO_SLOW and a cursor to go on from when events are not taken fast enough."
+        **needs(
+            Scope.JOBS_READ,
+            (
+                "Events from now on, or from behind a cursor. Fails with code CURSOR_EXPIRED when the log no longer reaches "
+                "back that far, and with SUBSCRIBER_TOO_SLOW and a cursor to go on from when events are not taken fast enough."
+            ),
         )
     )
     async def job_events(
@@ -41,9 +46,12 @@ class Subscription:
                 yield JobEvent.from_domain(event)
 
     @strawberry.subscription(
-        description=(
-            "A bulk operation as it is now, then each time it has moved on, four times a second at most, until it is over. "
-            "An error with the code BAD_USER_INPUT when the id is unknown, or not visible to the caller."
+        **needs(
+            Scope.JOBS_READ,
+            (
+                "A bulk operation as it is now, then each time it has moved on, four times a second at most, until it is over. "
+                "An error with the code BAD_USER_INPUT when the id is unknown, or not visible to the caller."
+            ),
         )
     )
     async def bulk_operation(self, info: Info, id: BulkId) -> AsyncGenerator[BulkOperation, None]:

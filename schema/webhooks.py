@@ -19,6 +19,7 @@ from resolvers.webhooks import WebhookSet as DomainWebhookSet
 from schema.arguments import After, First
 from schema.context import DeliverySlice, Info
 from schema.enums import DeliveryStatus, EventType
+from schema.events import distinct
 from schema.jobs import JobFilter
 from schema.node import Node, PageInfo
 from schema.problems import Forbidden, InvalidInput, NotFound
@@ -83,15 +84,8 @@ class DeliveryConnection:
 
     @classmethod
     def from_domain(cls, page: Page[DomainDelivery]) -> Self:
-        items = page.items
         return cls(
-            nodes=[Delivery.from_domain(one) for one in items],
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=delivery_cursor(items[0]) if items else None,
-                end_cursor=delivery_cursor(items[-1]) if items else None,
-            ),
+            nodes=[Delivery.from_domain(one) for one in page.items], page_info=PageInfo.of(page, delivery_cursor)
         )
 
 
@@ -151,9 +145,10 @@ class SetWebhookInput:
     )
 
     def to_domain(self) -> WebhookRequest:
+        """Raises ``InvalidInput``."""
         return WebhookRequest(
             url=self.url,
-            events=tuple(self.events),
+            events=distinct(self.events, ("input", "events")),
             secret=self.secret,
             product=self.product,
             env=self.env,

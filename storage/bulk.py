@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure, PyMongoError
 
+from jobs.access import EVERYWHERE, Reach
 from jobs.bulk import BulkOperation, BulkRequest, BulkStatus, change_of
 from jobs.cron import CronError
 from jobs.errors import JobgateError, NotWritten, StoreUnavailable
 from jobs.lifecycle import Action
+from jobs.origins import Origin
 from storage.client import Collection, Database, open_session, snapshot, transaction
 from storage.documents import UNREAD, Document, job_from_document
 from storage.errors import OUT_OF_DISK_SPACE, mongodb_errors, too_slow
@@ -56,13 +59,22 @@ class BulkWriter:
         self._timeout_ms = search_timeout_ms
 
     async def begin(
-        self, request: BulkRequest, operation_id: str, *, actor: str | None, now: datetime
+        self,
+        reach: Reach,
+        request: BulkRequest,
+        operation_id: str,
+        *,
+        actor: str | None,
+        now: datetime,
+        origin: Origin | None = None,
     ) -> BulkOperation:
-        """Find the jobs that match, as of one instant, and store the operation; answer it once a majority has all of it.
+        """Find the jobs within reach that match, as of one instant, and store the operation.
 
-        Of a dry run nothing but the counts is stored. Raises :class:`jobs.errors.FilterTooSlow`, ``NotWritten`` when nothing
-        has begun, ``StoreUnavailable`` when it is unknown whether the operation is stored: then it is going to be done.
+        It is answered once a majority has all of it; of a dry run nothing but the counts is stored. Raises
+        :class:`jobs.errors.FilterTooSlow`, ``NotWritten`` when nothing has begun, ``StoreUnavailable`` when it is unknown
+        whether the operation is stored: then it is going to be done.
         """
+        request = replace(request, conditions=reach.narrowed(request.conditions))
         matched, changeable = await self._search(request, operation_id, now)
         is_over = request.dry_run or not matched
         operation = BulkOperation(
@@ -78,9 +90,10 @@ class BulkWriter:
             delay_ms=request.delay_ms,
             created_at=now,
             completed_at=now if is_over else None,
+            origin=origin,
         )
         async with within(WRITE_SECONDS):
-            await self._operations.insert(operation)
+            await self._operations.insert(operation, reach)
         return operation
 
     async def advance(self, operation: BulkOperation, now: datetime) -> BulkOperation | None:
@@ -148,7 +161,7 @@ class BulkWriter:
 
     async def _still_unseen(self, operation: BulkOperation) -> list[str]:
         """The same ids once more, if the operation itself is there as it is known; raises JobgateError where these are gone."""
-        if await self._operations.find(operation.id) != operation:
+        if await self._operations.find(EVERYWHERE, operation.id) != operation:
             return []
         ids = await self._next_ids(operation)
         if not ids:
@@ -226,14 +239,14 @@ class _StepFailed(JobgateError):
 
 def _update_of(operation: BulkOperation) -> Pipeline | None:
     """What the action writes, where that is the same for all jobs."""
-    actor, reason = operation.actor, operation.reason
+    actor, reason, origin = operation.actor, operation.reason, operation.origin
     match operation.action:
         case Action.CANCEL:
-            return cancel_update(actor, reason)
+            return cancel_update(actor, reason, origin)
         case Action.PAUSE:
-            return pause_update(actor, reason)
+            return pause_update(actor, reason, origin)
         case Action.DELETE:
-            return delete_update(actor)
+            return delete_update(actor, origin=origin)
         case _:
             return None
 
@@ -248,5 +261,5 @@ def _decided(operation: BulkOperation, documents: Sequence[Document], now: datet
                 "%s leaves out job %s: its schedule can no longer be followed: %s", operation.id, job.id, error
             )
             continue
-        update = [*change_update(change, operation.actor), in_bulk()]
+        update = [*change_update(change, operation.actor, operation.origin), in_bulk()]
         yield UpdateOne(unchanged_since(job, change.action), update)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-_AGAIN_SECONDS: Final = 0.5
+_AGAIN_SECONDS: Final = 2.5
+"""Longer than Redis may take for one answer: cancelled again while it tidies up, redis-py does not give a connection back.
+Behind a longer silence it does not either; those end with their pool."""
 
 
 async def end_task(task: asyncio.Task[Any] | None) -> None:

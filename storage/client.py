@@ -6,6 +6,7 @@ own asyncio client, whose calls are the same, can be chosen instead.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -13,12 +14,17 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from bson.codec_options import CodecOptions
 from bson.tz_util import utc
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from storage.errors import UnsupportedStore, mongodb_errors, url_errors
+
+# A call by motor holds a thread for as long as it waits. Of these it has five for each core, unless this says otherwise when it
+# is imported: on a small machine, changes that are waited for and slow questions would leave none to ordinary calls.
+os.environ.setdefault("MOTOR_MAX_WORKERS", str(5 * (os.cpu_count() or 1) + 8))
+
+from motor.motor_asyncio import AsyncIOMotorClient
 
 Database: TypeAlias = Any
 """A database of either driver. Their calls are the same, their types have no common ancestor."""

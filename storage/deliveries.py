@@ -15,11 +15,13 @@ from typing import Final
 
 from pymongo import ReturnDocument, UpdateOne
 
+from jobs.access import Reach
+from jobs.errors import JobgateError
 from jobs.paging import Page
 from jobs.times import EPOCH
-from jobs.webhooks import Delivery, DeliveryStatus, Try, Verdict
+from jobs.webhooks import Delivery, DeliveryStatus, Try, Verdict, Webhook
 from storage.client import Collection, Database, aggregate
-from storage.delivery_documents import UNSAID, delivery_from_document, try_to_document
+from storage.delivery_documents import UNSAID, death, delivery_from_document, page_from_documents, try_to_document
 from storage.documents import Document
 from storage.errors import mongodb_errors
 from storage.indexes import DUE
@@ -30,6 +32,10 @@ _LOOK_AGAIN: Final = timedelta(seconds=1)
 _PENDING: Final = DeliveryStatus.PENDING.value
 _PLACE: Final = dict.fromkeys(("webhook_id", "chain", "number", "due_at", "token"), 1)
 """What is needed to choose what is attempted: not what it says."""
+
+
+class SwitchedOff(JobgateError):
+    """The webhook is told nothing before it is set again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +158,23 @@ class Deliveries:
         """
         waited = {"webhook_id": webhook_id, "status": _PENDING, "token": None, "created_at": {"$lte": disabled_at}}
         with mongodb_errors():
-            await self._deliveries.update_many(waited, _death(reason))
+            await self._deliveries.update_many(waited, death(reason))
 
-    async def forget(self, webhook_id: str) -> None:
-        """Remove all of a webhook that is no more."""
+    async def forget(self, webhook_ids: Sequence[str]) -> None:
+        """Remove all of webhooks that are no more."""
         with mongodb_errors():
-            await self._deliveries.delete_many({"webhook_id": {"$eq": webhook_id}})
+            await self._deliveries.delete_many({"webhook_id": {"$in": list(webhook_ids)}})
 
-    async def redeliver(self, delivery_id: str) -> Delivery | None:
-        """Have it attempted at once, with all its retries; None when it is not known."""
+    async def redeliver(self, reach: Reach, delivery_id: str) -> Delivery | None:
+        """Have it attempted at once, with all its retries; None when there is none to a webhook within reach.
+
+        Raises :class:`SwitchedOff`.
+        """
+        known, webhook = await self._find(reach, delivery_id)
+        if webhook is None:
+            return None
+        if not webhook.enabled:
+            raise SwitchedOff
         again = {"status": _PENDING, "due_at": "$$NOW", "token": None, "reason": None, "tries": 0, "completed_at": None}
         # What is being attempted just now stays its worker's, and is not made twice.
         idle = {"_id": {"$eq": delivery_id}, "token": None}
@@ -168,17 +182,16 @@ class Deliveries:
             document = await self._deliveries.find_one_and_update(
                 idle, [{"$set": again}], UNSAID, return_document=ReturnDocument.AFTER
             )
-        return await self.find(delivery_id) if document is None else delivery_from_document(document)
+        return known if document is None else delivery_from_document(document)
 
-    async def find(self, delivery_id: str) -> Delivery | None:
-        with mongodb_errors():
-            document = await self._deliveries.find_one({"_id": {"$eq": delivery_id}}, UNSAID)
-        return None if document is None else delivery_from_document(document)
+    async def find(self, reach: Reach, delivery_id: str) -> Delivery | None:
+        delivery, webhook = await self._find(reach, delivery_id)
+        return None if webhook is None else delivery
 
     async def pages(
-        self, webhook_ids: Sequence[str], status: DeliveryStatus | None, size: int, before: int | None
+        self, reach: Reach, webhook_ids: Sequence[str], status: DeliveryStatus | None, size: int, before: int | None
     ) -> Mapping[str, Page[Delivery]]:
-        """Of each webhook that exists, by id: its deliveries, the newest events first; those of events before ``before``.
+        """Of each webhook that exists within reach, by id: its deliveries, newest event first; of events before ``before``.
 
         One query.
         """
@@ -187,8 +200,16 @@ class Deliveries:
             wanted["number"] = {"$lt": before}
         listed = [{"$match": wanted}, {"$sort": {"number": -1}}, {"$limit": size + 1}, {"$project": UNSAID}]
         belonging = {"from": "deliveries", "localField": "_id", "foreignField": "webhook_id", "pipeline": listed}
-        found = await self._webhooks.with_each(webhook_ids, {**belonging, "as": "deliveries"})
-        return {one["_id"]: _page(one["deliveries"], size, before) for one in found}
+        found = await self._webhooks.with_each(reach, webhook_ids, {**belonging, "as": "deliveries"})
+        return {one["_id"]: page_from_documents(one["deliveries"], size, before) for one in found}
+
+    async def _find(self, reach: Reach, delivery_id: str) -> tuple[Delivery | None, Webhook | None]:
+        """The delivery, and its webhook where that is within reach."""
+        with mongodb_errors():
+            document = await self._deliveries.find_one({"_id": {"$eq": delivery_id}}, UNSAID)
+        if document is None:
+            return None, None
+        return delivery_from_document(document), await self._webhooks.find(reach, document["webhook_id"])
 
     async def _heads(self, chains: Ids[str]) -> Mapping[str, Document]:
         """The first pending delivery of each chain."""
@@ -233,7 +254,7 @@ class Deliveries:
             if await self._webhooks.is_gone(webhook_id):
                 await self._deliveries.delete_many({"webhook_id": webhook_id})
         dead = [(one, targets[one["webhook_id"]]) for one in untold if one["webhook_id"] in targets]
-        writes = [UpdateOne(_as_seen(one), _death(switched_off(target.off))) for one, target in dead]
+        writes = [UpdateOne(_as_seen(one), death(switched_off(target.off))) for one, target in dead]
         if writes:
             await self._deliveries.bulk_write(writes, ordered=False)
             await self._release({one["chain"] for one, _ in dead})
@@ -267,11 +288,6 @@ class Deliveries:
         return taken
 
 
-def _page(documents: Sequence[Document], size: int, before: int | None) -> Page[Delivery]:
-    found = [delivery_from_document(one) for one in documents]
-    return Page(found[:size], has_next=len(found) > size, has_previous=before is not None)
-
-
 def switched_off(why: str | None) -> str:
     """Why a delivery is dead that waited for a webhook which was switched off."""
     return f"the webhook was switched off: {why}"
@@ -280,8 +296,3 @@ def switched_off(why: str | None) -> str:
 def _as_seen(one: Document) -> Document:
     """Matches it only if nobody has had anything to do with it since."""
     return {"_id": one["_id"], "status": _PENDING, "due_at": one["due_at"], "token": one["token"]}
-
-
-def _death(reason: str) -> Document:
-    dead = {"status": DeliveryStatus.DEAD.value, "reason": reason, "due_at": None, "token": None}
-    return {"$set": dead, "$currentDate": {"completed_at": True}}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from jobs.events import EventType
+from jobs.paging import Page
 from jobs.webhooks import Delivery, DeliveryStatus, Try
 from storage.documents import Document
 
@@ -32,6 +33,18 @@ def delivery_from_document(document: Mapping[str, Any]) -> Delivery:
         created_at=document["created_at"],
         reason=document["reason"],
     )
+
+
+def page_from_documents(documents: Sequence[Document], size: int, before: int | None) -> Page[Delivery]:
+    """A page of ``size``, of as many documents and one more where there are more."""
+    found = [delivery_from_document(one) for one in documents]
+    return Page(found[:size], has_next=len(found) > size, has_previous=before is not None)
+
+
+def death(reason: str) -> Document:
+    """The update by which nothing more is tried."""
+    dead = {"status": DeliveryStatus.DEAD.value, "reason": reason, "due_at": None, "token": None}
+    return {"$set": dead, "$currentDate": {"completed_at": True}}
 
 
 def try_to_document(one: Try) -> Document:

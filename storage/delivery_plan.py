@@ -13,6 +13,7 @@ from typing import Final
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.feed import JobEvent
 from jobs.webhooks import DELIVERY_PREFIX, DeliveryStatus, Webhook, body_of, told_as
@@ -49,7 +50,7 @@ class DeliveryPlan:
             # Whoever sets one from now on is told of what comes behind an even newer event.
             await self._advance(position, head)
             return None
-        events = await self._log.read(position, limit)
+        events = (await self._log.read(EVERYWHERE, position, limit)).events
         # Read after the events: one that was set before any of these happened is among them.
         webhooks = await self._webhooks.list_enabled()
         planned = [new for event in events for new in _planned(event, webhooks, now)]
@@ -93,7 +94,7 @@ def _new(event: JobEvent, webhook: Webhook, name: EventType, now: datetime) -> D
         "number": event.number,
         "event": name.value,
         "job_id": event.job_id,
-        "body": body_of(name, event),
+        "body": body_of(name, event, payloads=webhook.payloads),
         "status": DeliveryStatus.PENDING.value,
         "tries": 0,
         "attempts": [],

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from jobs.events import EventType
-from jobs.feed import JobEvent, Snapshot
 from jobs.job import Execution, Idempotency, Job, JobError, Note, Run, Tally
 from jobs.lifecycle import TERMINAL, JobStatus
-from jobs.occurrences import Cause, PassedOver
 from jobs.recurrence import Cron, Every, MissedRuns, Overlap, Recurrence
 from jobs.retries import RetryPolicy
 from jobs.times import MILLISECOND, to_milliseconds
+from storage.sealed_parts import FIELD as SECRETS
+from storage.sealed_parts import secrets_from_document, secrets_to_document
 
 Document = dict[str, Any]
 """A BSON document. Its values are whatever was stored, hence Any."""
 
 UNREAD: Final[Document] = {"outbox": 0, "marks": 0}
 """The projection without what only writers need: the events to be told, and the marks of changes."""
+
+LISTED: Final[Document] = {**UNREAD, SECRETS: 0}
+"""The projection of jobs that are listed: nobody opens what is sealed in the input of one of these."""
 
 
 def job_to_document(job: Job) -> Document:
@@ -63,6 +65,7 @@ def job_to_document(job: Job) -> Document:
         "paused": None,
         "steered": job.steered,
         "deleted_at": None,
+        **secrets_to_document(job.secrets),
     }
 
 
@@ -105,6 +108,7 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
         cancelled=_note_from_document(document["cancelled"]),
         paused=_note_from_document(document["paused"]),
         steered=document["steered"],
+        secrets=secrets_from_document(document),
     )
 
 
@@ -245,49 +249,6 @@ def execution_from_document(job_id: str, document: Mapping[str, Any]) -> Executi
         error=error_from_document(document["error"]),
         result=document["result"],
         worker=document["worker"],
-    )
-
-
-def event_from_document(document: Mapping[str, Any]) -> JobEvent:
-    passed_over = _passed_over_from_document(document.get("passed_over"))
-    return JobEvent(
-        number=document["_id"],
-        job_id=document["job_id"],
-        seq=document["seq"],
-        type=EventType(document["type"]),
-        at=document["at"],
-        actor=document["actor"],
-        reason=document["reason"] or (None if passed_over is None else str(passed_over)),
-        passed_over=passed_over,
-        begins_run=document.get("begins_run", True),
-        snapshot=_snapshot_from_document(document),
-    )
-
-
-def passed_over_to_document(passed: PassedOver) -> Document:
-    return {"cause": passed.cause.value, "count": passed.count, "first": passed.first, "last": passed.last}
-
-
-def _passed_over_from_document(document: Mapping[str, Any] | None) -> PassedOver | None:
-    if document is None:
-        return None
-    return PassedOver(Cause(document["cause"]), document["count"], document["first"], document["last"])
-
-
-def _snapshot_from_document(document: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(
-        status=JobStatus(document["status"]),
-        recurring=document["recurring"],
-        namespace=document["namespace"],
-        task=document["task"],
-        product=document["product"],
-        env=document["env"],
-        tags=tuple(document["tags"]),
-        scheduled_at=document["scheduled_at"],
-        effective_at=document["effective_at"],
-        execution_count=document["execution_count"],
-        error=error_from_document(document["error"]),
-        idempotency_key=document["idempotency_key"],
     )
 
 

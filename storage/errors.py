@@ -26,10 +26,10 @@ _AWAY: Final = (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcer
 # What a server answers that is stopping, not primary any more, or cannot reach another: the driver's specification of
 # retryable writes lists these, and mongos passes some of them on without a label.
 _PASSING: Final = frozenset(
-    {6, 7, 64, 89, 91, 134, 189, 239, 246, 262, 317, 358, 9001, 10107, 11600, 11601, 11602, 13435, 13436}
+    {6, 7, 64, 89, 91, 134, 189, 237, 239, 246, 262, 317, 358, 9001, 10107, 11600, 11601, 11602, 13435, 13436}
 )
-"""239 and 246: a server that has just come back has no snapshot of the instant that was asked for, yet or any more. 11601: the
-operation was killed, such as with the session that whoever takes over a bulk operation ends."""
+"""239 and 246: a server that has just come back has no snapshot of the instant that was asked for, yet or any more. 11601
+and 237: the operation, or its cursor, was killed, such as with the session that whoever takes over a bulk operation ends."""
 
 _LABELS: Final = ("RetryableWriteError", "TransientTransactionError")
 """The second too: a transaction is begun anew where a write in it says so, but by Motor not where its commit does."""

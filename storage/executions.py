@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jobs.access import Reach
 from jobs.history import History
 from jobs.job import Tally
 from jobs.paging import Page
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document, execution_from_document
 from storage.errors import mongodb_errors
-from storage.filters import LIVING
+from storage.filters import LIVING, within_reach
 
 
 class ExecutionReader:
@@ -19,11 +20,13 @@ class ExecutionReader:
     def __init__(self, database: Database) -> None:
         self._jobs: Collection = database["jobs"]
 
-    async def histories(self, job_ids: Sequence[str], size: int, before: int | None) -> Mapping[str, History]:
-        """Of each job that exists, by id: the newest ``size`` runs whose number is below ``before``. One query."""
+    async def histories(
+        self, reach: Reach, job_ids: Sequence[str], size: int, before: int | None
+    ) -> Mapping[str, History]:
+        """Of each job that exists within reach, by id: the newest ``size`` runs whose number is below ``before``. One query."""
         below = {} if before is None else {"number": {"$lt": before}}
         stages: list[Document] = [
-            {"$match": {"_id": {"$in": list(job_ids)}, **LIVING}},
+            {"$match": {"_id": {"$in": list(job_ids)}, **LIVING, **within_reach(reach)}},
             # The job first: a run that leaves its outbox meanwhile is in the other collection by then.
             {"$project": {"tally": 1, "outbox.execution": 1}},
             {

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING
 
+from jobs.access import Reach
 from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
 from jobs.paging import Order, OrderField, Position
@@ -20,6 +21,14 @@ LIVING: Final[Document] = {"deleted_at": None}
 
 IN_ANY_STATUS: Final[Document] = {"status": {"$in": [status.value for status in JobStatus]}}
 """True of every job, and answered by any index that begins with the status."""
+
+
+def within_reach(reach: Reach) -> Document:
+    """What lies in the products and envs that somebody may see and change."""
+    wanted: Document = {}
+    _put(wanted, "product", _among(reach.products))
+    _put(wanted, "env", _among(reach.envs))
+    return wanted
 
 
 def job_filter(conditions: JobFilter) -> Document:
@@ -116,6 +125,10 @@ def _any_of(values: Sequence[Any] | None) -> Document | None:
         return None
     plain = [str(value) for value in values]
     return _equal(plain[0]) if len(plain) == 1 else {"$in": plain}
+
+
+def _among(reached: frozenset[str] | None) -> Document | None:
+    return _any_of(None if reached is None else sorted(reached))
 
 
 def _all_of(values: Sequence[str] | None) -> Document | None:

@@ -16,6 +16,7 @@ from jobs.paging import OrderField
 from jobs.webhooks import DeliveryStatus
 from storage.client import Collection, Database
 from storage.errors import mongodb_errors
+from storage.origins import ACTION, ADDRESS, BY, CREDENTIAL, SUBJECTS
 
 DUE: Final = "due_webhooks"
 """Of pending deliveries, those that are due first; asked for by name, since the planner takes another for some webhooks."""
@@ -82,6 +83,15 @@ def _unique(keys: list[tuple[str, int]], condition: Mapping[str, Any]) -> IndexM
     return IndexModel(keys, unique=True, partialFilterExpression=condition)
 
 
+_ASKED_FOR: Final[Mapping[str, Any]] = {"origin": {"$exists": True}}
+
+
+def _origin_indexes(by: str) -> list[IndexModel]:
+    """What was asked for by somebody, with something, from somewhere, in its order. What nobody asked for is in none."""
+    fields = ((BY, by), (CREDENTIAL, "origin.credential"), (ADDRESS, "origin.address"))
+    return [_partial([(field, UP), ("_id", UP)], _ASKED_FOR, name) for name, field in fields]
+
+
 INDEXES: Final[Mapping[str, list[IndexModel]]] = {
     "jobs": _job_indexes(),
     "executions": [
@@ -94,6 +104,13 @@ INDEXES: Final[Mapping[str, list[IndexModel]]] = {
         IndexModel([("job_id", UP), ("seq", UP)], unique=True),
         # The events of one job behind a cursor, which is a feed number.
         IndexModel([("job_id", UP), ("_id", UP)]),
+        *_origin_indexes("actor"),
+    ],
+    "audit": [
+        *_origin_indexes("by"),
+        IndexModel([("subjects", UP), ("_id", UP)], name=SUBJECTS),
+        IndexModel([("action", UP), ("_id", UP)], name=ACTION),
+        IndexModel([("at", UP)]),
     ],
     "operations": [
         IndexModel([("completed_at", UP)]),

@@ -12,10 +12,13 @@ from jobs.dispatch import dispatch_events
 from jobs.job import Job, Run
 from jobs.lifecycle import RULES, TERMINAL, Action, JobStatus
 from jobs.occurrences import PassedOver
+from jobs.origins import Origin
 from jobs.promotion import Promotion
 from jobs.times import to_milliseconds
-from storage.documents import Document, error_to_document, job_to_document, passed_over_to_document, run_to_document
+from storage.documents import Document, error_to_document, job_to_document, run_to_document
+from storage.event_documents import passed_over_to_document
 from storage.jobs import RunRef
+from storage.origins import noted
 from storage.updates import NOW, EndedRun, Expression, Pipeline, first_outbox, transition
 
 
@@ -57,6 +60,7 @@ class NewJob:
     job: Job
     actor: str | None
     nudged: bool
+    origin: Origin | None = None
 
 
 def finish_update(finish: Finish, *, confirmed: bool = True) -> Pipeline:
@@ -113,7 +117,7 @@ def new_document(new: NewJob) -> Document:
     document = job_to_document(new.job)
     if new.nudged and document["run"] is not None:
         document["run"] |= {"nudges": 1, "nudged_at": new.job.created_at}
-    return document | first_outbox(dispatch_events(new.job), document, new.actor)
+    return document | first_outbox(dispatch_events(new.job), document, new.actor, noted(new.origin))
 
 
 def claimable(ref: RunRef) -> Document:

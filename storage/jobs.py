@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from jobs.access import Reach
 from jobs.errors import FilterTooSlow
 from jobs.filters import JobFilter
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, Page, PageRequest, Position, job_position
 from storage.client import Collection, Database, aggregate
-from storage.documents import UNREAD, Document, job_from_document, now_of
+from storage.documents import LISTED, UNREAD, Document, job_from_document, now_of
 from storage.errors import mongodb_errors, too_slow
-from storage.filters import LIVING, beyond, job_filter, list_hint, listed_filter, sort_keys
+from storage.filters import LIVING, beyond, job_filter, list_hint, listed_filter, sort_keys, within_reach
 
 COUNT_BOUND: Final = 10_000
 """How far jobs are counted for a list; beyond it the count says "at least"."""
@@ -60,22 +61,25 @@ class JobReader:
         self._jobs: Collection = database["jobs"]
         self._scan_timeout_ms = scan_timeout_ms
 
-    async def find(self, job_id: str) -> Job | None:
+    async def find(self, reach: Reach, job_id: str) -> Job | None:
+        wanted = {"_id": {"$eq": job_id}, **LIVING, **within_reach(reach)}
         with mongodb_errors():
-            document = await self._jobs.find_one({"_id": {"$eq": job_id}, **LIVING}, UNREAD)
+            document = await self._jobs.find_one(wanted, UNREAD)
         return None if document is None else job_from_document(document)
 
-    async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
-        """The jobs among these that exist, by id."""
-        found = await self._list({"_id": {"$in": list(job_ids)}, **LIVING}, limit=len(job_ids))
+    async def find_many(self, reach: Reach, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        """The jobs among these that exist within reach, by id; without their secrets, as in a page of them."""
+        wanted = {"_id": {"$in": list(job_ids)}, **LIVING, **within_reach(reach)}
+        found = await self._list(wanted, limit=len(job_ids))
         return {job.id: job for job in found}
 
-    async def page(self, conditions: JobFilter, order: Order, request: PageRequest) -> Page[Job]:
-        """One page of the jobs that match, by keyset: stable while jobs come and go.
+    async def page(self, reach: Reach, conditions: JobFilter, order: Order, request: PageRequest) -> Page[Job]:
+        """One page of the jobs within reach that match, by keyset: stable while jobs come and go.
 
         Raises :class:`jobs.errors.BadCursor`, and :class:`jobs.errors.FilterTooSlow` where the input of too many jobs would
         have to be looked at.
         """
+        conditions = reach.narrowed(conditions)
         forward = not request.backward
         start, name = (request.after, "after") if forward else (request.before, "before")
         position = None if start is None else job_position(start, order, name)
@@ -90,12 +94,12 @@ class JobReader:
             return Page(items, has_next=more, has_previous=came_from)
         return Page(items[::-1], has_next=came_from, has_previous=more)
 
-    async def count(self, conditions: JobFilter, bound: int = COUNT_BOUND) -> Counted:
-        """How many jobs match, counted no further than ``bound`` and no longer than two seconds."""
+    async def count(self, reach: Reach, conditions: JobFilter, bound: int = COUNT_BOUND) -> Counted:
+        """How many jobs within reach match, counted no further than ``bound`` and no longer than two seconds."""
         try:
             with too_slow(_COUNT_TIMEOUT_MS), mongodb_errors():
                 value = await self._jobs.count_documents(
-                    job_filter(conditions), limit=bound + 1, maxTimeMS=_COUNT_TIMEOUT_MS
+                    job_filter(reach.narrowed(conditions)), limit=bound + 1, maxTimeMS=_COUNT_TIMEOUT_MS
                 )
         except FilterTooSlow:
             return Counted(0, exact=False)
@@ -195,7 +199,7 @@ class JobReader:
         if not limit:
             return []
         with mongodb_errors():
-            cursor = self._jobs.find(wanted, UNREAD, sort=sort, **options).skip(skip).limit(limit)
+            cursor = self._jobs.find(wanted, LISTED, sort=sort, **options).skip(skip).limit(limit)
             documents = await cursor.to_list(limit)
         return [job_from_document(document) for document in documents]
 

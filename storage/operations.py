@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from pymongo import ReturnDocument
 
+from jobs.access import Reach
 from jobs.bulk import BulkOperation, BulkStatus
 from jobs.lifecycle import Action
 from jobs.times import EPOCH, to_milliseconds
 from storage.client import Collection, Database, end_session
 from storage.documents import Document
 from storage.errors import mongodb_errors
+from storage.origins import noted, origin_from_document
 
 LEASE: Final = timedelta(seconds=5)
 """How long an operation rests at most when the process that ran it was killed."""
@@ -35,8 +37,8 @@ class Operations:
         self._batches: Collection = database["operation_batches"]
         self._owner = owner
 
-    async def insert(self, operation: BulkOperation) -> None:
-        """Store an operation whose jobs are stored already. It is this owner's to run."""
+    async def insert(self, operation: BulkOperation, reach: Reach) -> None:
+        """Store an operation whose jobs, all within ``reach``, are stored already. It is this owner's to run."""
         with mongodb_errors():
             await self._operations.insert_one(
                 {
@@ -55,12 +57,16 @@ class Operations:
                     "owner": self._owner,
                     "lease_until": operation.created_at + LEASE,
                     "session": None,
+                    "products": names(reach.products),
+                    "envs": names(reach.envs),
+                    **noted(operation.origin),
                 }
             )
 
-    async def find(self, operation_id: str) -> BulkOperation | None:
+    async def find(self, reach: Reach, operation_id: str) -> BulkOperation | None:
+        """The operation, if it could change nothing out of reach."""
         with mongodb_errors():
-            document = await self._operations.find_one({"_id": {"$eq": operation_id}})
+            document = await self._operations.find_one({"_id": {"$eq": operation_id}, **within_reach_of(reach)})
         return None if document is None else operation_from_document(document)
 
     async def take_over(self) -> BulkOperation | None:
@@ -91,13 +97,13 @@ class Operations:
         with mongodb_errors():
             await self._update(self._own(operation), {"lease_until": EPOCH, "session": None})
 
-    async def stop(self, operation_id: str) -> BulkOperation | None:
-        """Have an operation go no further, and answer it; one that is over stays as it is. None when there is no such one."""
-        runs = {"_id": {"$eq": operation_id}, "status": _RUNNING}
+    async def stop(self, reach: Reach, operation_id: str) -> BulkOperation | None:
+        """Have an operation go no further, and answer it; one that is over stays as it is. None for what is not to be found."""
+        runs = {"_id": {"$eq": operation_id}, "status": _RUNNING, **within_reach_of(reach)}
         with mongodb_errors():
             stopped = await self._update(runs, {"status": BulkStatus.STOPPED.value, "completed_at": "$$NOW"})
             if stopped is None:
-                return await self.find(operation_id)
+                return await self.find(reach, operation_id)
             await self._batches.delete_many({"operation_id": {"$eq": operation_id}})
         return stopped
 
@@ -125,6 +131,20 @@ class Operations:
         return None if document is None else operation_from_document(document)
 
 
+def names(reached: frozenset[str] | None) -> list[str] | None:
+    return None if reached is None else sorted(reached)
+
+
+def within_reach_of(reach: Reach) -> Document:
+    """The operations of those who could reach nothing but what lies within ``reach``."""
+    limits = {"products": reach.products, "envs": reach.envs}
+    return {
+        name: {"$type": "array", "$ne": [], "$not": {"$elemMatch": {"$nin": sorted(reached)}}}
+        for name, reached in limits.items()
+        if reached is not None
+    }
+
+
 def operation_from_document(document: Mapping[str, Any]) -> BulkOperation:
     return BulkOperation(
         id=document["_id"],
@@ -139,4 +159,5 @@ def operation_from_document(document: Mapping[str, Any]) -> BulkOperation:
         delay_ms=document["delay_ms"],
         created_at=document["created_at"],
         completed_at=document["completed_at"],
+        origin=origin_from_document(document.get("origin")),
     )

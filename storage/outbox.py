@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
@@ -18,38 +19,22 @@ from pymongo.read_concern import ReadConcern
 
 from jobs.errors import JobgateError
 from jobs.feed import JobEvent
+from storage.changes import Changes
 from storage.client import Collection, Database
-from storage.documents import Document, event_from_document
+from storage.documents import Document
 from storage.errors import mongodb_errors
+from storage.event_documents import event_from_document
+from storage.outbox_entries import EVENT_FIELDS, WAITING, in_order, record_of, untold
 
 logger = logging.getLogger("jobgate.outbox")
 
-_ORIGIN: Final = ("namespace", "task", "product", "env", "tags")
-EVENT_FIELDS: Final = dict.fromkeys(
-    (*_ORIGIN, "outbox", "in_bulk", "recurrence.kind", "idempotency.key", "deleted_at"), 1
-)
-_TOLD: Final = (
-    "seq",
-    "type",
-    "at",
-    "actor",
-    "reason",
-    "status",
-    "scheduled_at",
-    "effective_at",
-    "execution_count",
-    "error",
-)
-_AT_TIMES: Final = ("passed_over", "begins_run")
-"""What only some events tell."""
-
-_COUNTED: Final = ("number", "status", "scheduled_for", "started_at", "completed_at")
 _DUPLICATE_KEY: Final = 11000
 _OLDEST: Final = 1
 _NEWEST: Final = -1
-WAITING: Final = {"outbox.0": {"$exists": True}}
-"""The jobs that have something to tell: with the index "outbox" as the hint."""
+_MANY: Final = 20
+"""Where more jobs call at once, looking for them costs MongoDB less."""
 
+_REMEMBERED: Final = 10_000
 _ALONE: Final = {**WAITING, "in_bulk": None}
 _IN_BULK: Final = {**WAITING, "in_bulk": True}
 
@@ -61,8 +46,9 @@ class Deposed(JobgateError):
 class Outbox:
     """The outboxes of all jobs, and the collections that they are emptied into."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, news: Callable[[], None] = lambda: None) -> None:
         self._jobs: Collection = database["jobs"]
+        self._news = Changes(self._jobs, WAITING, tuple(EVENT_FIELDS), _MANY, news)
         self._events: Collection = database["events"]
         self._executions: Collection = database["executions"]
         self._forgetting: asyncio.Task[None] | None = None
@@ -70,10 +56,30 @@ class Outbox:
         """Of the jobs that are just having their events forgotten, the number of the last one that the log has."""
         self._head: int | None = None
         """The number that this relay has given last; None before that, and where it is not known whether it was given."""
+        self._last_told: dict[str, int] = {}
+        """The same of all jobs whose events were moved of late: those that call are known as they were, some of them late.
+
+        Not for what is found by looking: where the forgetting has failed, that has to be moved, and forgotten, once more.
+        """
 
     def begin(self) -> None:
         """Look at the log before going on with it: others may have relayed until now."""
         self._head = None
+
+    def follow(self) -> None:
+        """From now on, have ``news`` called as soon as a job has something to tell, which :meth:`advance_called` then moves."""
+        self._news.start()
+
+    async def unfollow(self) -> None:
+        """The opposite; whatever has called is forgotten, and to be found by looking."""
+        await self._news.close()
+
+    async def advance_called(self, told: Callable[[], None] = lambda: None) -> list[JobEvent] | None:
+        """As :meth:`advance`, of the jobs that have called for it since, without looking; None where others may wait."""
+        jobs = self._news.take()
+        if jobs is None:
+            return None
+        return await self._move(untold(list({job["_id"]: job for job in jobs}.values()), self._last_told), told)
 
     async def relay(self, limit: int, told: Callable[[], None] = lambda: None) -> list[JobEvent]:
         """As :meth:`advance`, and complete: the jobs have forgotten what the log has."""
@@ -102,7 +108,7 @@ class Outbox:
         forgotten these. That goes on beside the next call, which raises what came of it.
         """
         found = await self._waiting(limit)
-        jobs = self._untold(found)
+        jobs = untold(found, self._told)
         if not jobs:
             if len(found) >= limit:
                 # Behind those that are forgetting there may be others.
@@ -111,24 +117,24 @@ class Outbox:
             if self._forgetting is not None and self._forgetting.done():
                 await self.settle()
             return []
+        return await self._move(jobs, told)
+
+    async def _move(self, jobs: Sequence[Document], told: Callable[[], None]) -> list[JobEvent]:
+        if not jobs:
+            return []
         await self._record_executions(jobs)
-        events = _in_order(jobs)
+        events = in_order(jobs)
         appended = await self._append(events)
         told()
         if len(appended) < len(events):
             await self._forget_executions_of_gone(jobs)
         await self.settle()
         self._told = {job["_id"]: job["outbox"][-1]["seq"] for job in jobs}
+        self._last_told |= self._told
+        for oldest in [*islice(self._last_told, max(0, len(self._last_told) - _REMEMBERED))]:
+            del self._last_told[oldest]
         self._forgetting = asyncio.create_task(self._forget(jobs), name="outboxes")
         return [event_from_document(event) for event in appended]
-
-    def _untold(self, jobs: Sequence[Document]) -> list[Document]:
-        """The jobs with those of their events that were not moved a moment ago; without those that have no others."""
-        left = [
-            {**job, "outbox": [entry for entry in job["outbox"] if entry["seq"] > self._told.get(job["_id"], 0)]}
-            for job in jobs
-        ]
-        return [job for job in left if job["outbox"]]
 
     async def _forget(self, jobs: Sequence[Document]) -> None:
         await self._empty([job for job in jobs if not job["deleted_at"]])
@@ -154,7 +160,7 @@ class Outbox:
         if not ended:
             return
         writes = [
-            UpdateOne({"_id": f"{job['_id']}:{run['number']}"}, {"$setOnInsert": _record(job, run)}, upsert=True)
+            UpdateOne({"_id": f"{job['_id']}:{run['number']}"}, {"$setOnInsert": record_of(job, run)}, upsert=True)
             for job, run in ended
         ]
         try:
@@ -234,46 +240,6 @@ async def oldest_untold(jobs: Collection) -> datetime | None:
         for wanted in (_ALONE, _IN_BULK)
     ]
     return min((job["outbox"][0]["at"] for job in found if job is not None), default=None)
-
-
-def _in_order(jobs: Sequence[Document]) -> list[Document]:
-    """All events by time; those of one job by their number, even where the database's clock went backwards."""
-    keyed = [keyed for job in jobs for keyed in _keyed(job)]
-    return [event for *_, event in sorted(keyed, key=lambda key: key[:3])]
-
-
-def _keyed(job: Document) -> Iterator[tuple[Any, str, int, Document]]:
-    latest = job["outbox"][0]["at"]
-    for entry in job["outbox"]:
-        latest = max(latest, entry["at"])
-        yield latest, job["_id"], entry["seq"], event_of(job, entry)
-
-
-def event_of(job: Document, entry: Mapping[str, Any]) -> Document:
-    """The event that an entry of a job's outbox becomes in the log, but for its number there."""
-    return {
-        "job_id": job["_id"],
-        **{field: entry[field] for field in _TOLD},
-        **{field: job[field] for field in _ORIGIN},
-        **_counted(entry),
-        "recurring": "recurrence" in job and bool(job["recurrence"]),
-        "idempotency_key": (job.get("idempotency") or {}).get("key"),
-        **{name: entry[name] for name in _AT_TIMES if entry.get(name) is not None},
-    }
-
-
-def _counted(entry: Mapping[str, Any]) -> Document:
-    """What statistics need to know; an entry that an older version wrote has nothing to tell them."""
-    run = entry["execution"]
-    return {
-        "retry_count": entry.get("retry_count", 0),
-        "before": entry.get("before"),
-        "run": None if run is None else {field: run[field] for field in _COUNTED},
-    }
-
-
-def _record(job: Document, run: Mapping[str, Any]) -> Document:
-    return {"job_id": job["_id"], "recurring": bool(job.get("recurrence")), **run}
 
 
 def _tell_of_doubles(error: BulkWriteError) -> None:

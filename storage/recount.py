@@ -38,7 +38,7 @@ from storage.facts import (
 )
 from storage.filters import LIVING
 from storage.leases import Lease
-from storage.outbox import EVENT_FIELDS, WAITING, event_of
+from storage.outbox_entries import EVENT_FIELDS, WAITING, event_of
 from storage.projection import POSITION, TOLD
 
 _AT_MOST: Final = timedelta(minutes=10)

@@ -39,6 +39,11 @@ def channel_name(database: str, topic: str) -> str:
     return f"jobgate:{database}:{topic}"
 
 
+def budget_key(database: str, caller: str) -> str:
+    """Where the budgets of a caller are kept."""
+    return f"jobgate:{database}:budget:{caller}"
+
+
 def pack(value: Any) -> bytes:
     """arq's serializer: never pickle, which runs whatever the one who can write to Redis wants."""
     packed: bytes = msgpack.packb(value, use_bin_type=True, default=str)

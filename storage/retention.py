@@ -22,7 +22,8 @@ from storage.client import Collection, Database
 from storage.documents import Document
 from storage.errors import mongodb_errors
 from storage.filters import LIVING
-from storage.outbox import WAITING, oldest_untold
+from storage.outbox import oldest_untold
+from storage.outbox_entries import WAITING
 from storage.projection import POSITION
 from storage.steering_updates import delete_update
 from storage.updates import in_bulk
@@ -55,6 +56,7 @@ class Retention:
         self._events: Collection = database["events"]
         self._operations: Collection = database["operations"]
         self._deliveries: Collection = database["deliveries"]
+        self._audit: Collection = database["audit"]
         self._batches: Collection = database["operation_batches"]
         self._projections: Collection = database["projections"]
         self._batch = batch
@@ -84,6 +86,10 @@ class Retention:
     async def prune_deliveries(self, age: timedelta) -> Pruned:
         """Remove deliveries that were taken or given up at least ``age`` ago."""
         return await self._remove(self._deliveries, ended(age))
+
+    async def prune_audit(self, age: timedelta) -> Pruned:
+        """Remove entries of the audit that were made at least ``age`` ago."""
+        return await self._remove(self._audit, {"$expr": _is_old("at", age)}, "at")
 
     async def prune_batches(self) -> Pruned:
         """Remove the ids of jobs that no bulk operation needs: its process died before it was stored, or as it was stopped."""
@@ -138,13 +144,13 @@ class Retention:
         newest: int = 0 if head is None else head["_id"]
         return min(newest - 1, *({POSITION: 0} | positions).values())
 
-    async def _oldest(self, collection: Collection, wanted: Document) -> list[Any]:
+    async def _oldest(self, collection: Collection, wanted: Document, by: str = "completed_at") -> list[Any]:
         with mongodb_errors():
-            cursor = collection.find(wanted, {"_id": 1}).sort([("completed_at", 1)]).limit(self._batch)
+            cursor = collection.find(wanted, {"_id": 1}).sort([(by, 1)]).limit(self._batch)
             return [document["_id"] for document in await cursor.to_list(self._batch)]
 
-    async def _remove(self, collection: Collection, wanted: Document) -> Pruned:
-        ids = await self._oldest(collection, wanted)
+    async def _remove(self, collection: Collection, wanted: Document, by: str = "completed_at") -> Pruned:
+        ids = await self._oldest(collection, wanted, by)
         if not ids:
             return Pruned(0, more=False)
         with mongodb_errors():

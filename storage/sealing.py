@@ -43,6 +43,10 @@ class Sealer:
         nonce = os.urandom(_NONCE_BYTES)
         return {"key": name, "nonce": nonce, "sealed": cipher.encrypt(nonce, secret, owner.encode())}
 
+    def is_newest(self, sealed: Mapping[str, Any]) -> bool:
+        """Whether the first key has sealed it."""
+        return bool(sealed["key"] == next(iter(self._ciphers), None))
+
     def open(self, sealed: Mapping[str, Any], owner: str) -> bytes:
         """Raises :class:`CannotOpen`."""
         cipher = self._ciphers.get(sealed["key"])

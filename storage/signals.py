@@ -19,6 +19,7 @@ from arq.jobs import serialize_job
 
 from jobs.dispatch import MAX_PRIORITY
 from jobs.lifecycle import Action
+from storage.cancelling import end_task
 from storage.errors import REDIS_AWAY
 from storage.jobs import RunRef
 from storage.redis import RUN_FUNCTION, channel_name, pack, queue_name
@@ -94,7 +95,8 @@ class Signals:
         """Send what waits, if that is possible at once."""
         if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=1)
-            self._sender.cancel()
+            # To its end: what it holds belongs to a pool that is closed next.
+            await end_task(self._sender)
 
     def _start(self) -> None:
         if self._sender is None or self._sender.done():

@@ -12,6 +12,7 @@ from typing import Final
 
 from pymongo.errors import ExecutionTimeout
 
+from jobs.access import Reach
 from jobs.errors import StoreUnavailable, TooExpensive
 from jobs.filters import JobFilter
 from jobs.histograms import LONGEST, PRECISION
@@ -46,8 +47,9 @@ class StatisticsReader:
         self._statistics: Collection = database["statistics"]
         self._timeout_ms = timeout_ms
 
-    async def jobs(self, conditions: JobFilter) -> JobCounts:
-        """The jobs that match, by status. Raises :class:`TooExpensive`."""
+    async def jobs(self, reach: Reach, conditions: JobFilter) -> JobCounts:
+        """The jobs within reach that match, by status. Raises :class:`TooExpensive`."""
+        conditions = reach.narrowed(conditions)
         if _beside(conditions) == JobFilter():
             wanted = {"level": LIFETIME, **_of_origin(conditions)}
             rows = await self._rows(self._statistics, [{"$match": wanted}, *_stored(None, jobs=True)])
@@ -57,12 +59,13 @@ class StatisticsReader:
         return job_counts(_added(rows).get(None, Counters()))
 
     async def runs(
-        self, conditions: JobFilter, stretches: Sequence[Stretch] | None, bucket: Bucket | None
+        self, reach: Reach, conditions: JobFilter, stretches: Sequence[Stretch] | None, bucket: Bucket | None
     ) -> dict[datetime | None, Counters]:
-        """The runs that ended within the stretches (None: ever), by the start of their bucket if there is one.
+        """The runs of jobs within reach that ended within the stretches (None: ever), by the start of their bucket if any.
 
         The times of the filter itself are not looked at. Raises :class:`TooExpensive`.
         """
+        conditions = reach.narrowed(conditions)
         timeless = replace(conditions, from_=None, to=None)
         if not is_counted(conditions):
             return _added(await self._runs_of_jobs(timeless, stretches, bucket))

@@ -7,12 +7,14 @@ from typing import Final
 from jobs.job import Job
 from jobs.lifecycle import RULES, Action, JobStatus
 from jobs.occurrences import Cause
+from jobs.origins import Origin
 from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.documents import Document, recurrence_to_document, run_to_document
 from storage.filters import LIVING
 from storage.indexes import IS_RECURRING
 from storage.job_updates import sources_of, told
+from storage.origins import noted
 from storage.updates import NOW, EndedRun, Expression, Pipeline, transition
 
 _STEER = Expression({"$add": ["$steered", 1]})
@@ -66,7 +68,7 @@ def steerable(action: Action) -> Document:
     return wanted
 
 
-def cancel_update(actor: str | None, reason: str | None) -> Pipeline:
+def cancel_update(actor: str | None, reason: str | None, origin: Origin | None = None) -> Pipeline:
     """Over at once; whatever a worker is still at no longer counts."""
     values: dict[str, object] = {
         "status": JobStatus.CANCELLED.value,
@@ -76,10 +78,11 @@ def cancel_update(actor: str | None, reason: str | None) -> Pipeline:
         "run": None,
     }
     ended = EndedRun(JobStatus.CANCELLED)
-    return transition(values, [RULES[Action.CANCEL].event], actor=actor, reason=reason, ended=ended)
+    event = RULES[Action.CANCEL].event
+    return transition(values, [event], actor=actor, reason=reason, origin=noted(origin), ended=ended)
 
 
-def pause_update(actor: str | None, reason: str | None) -> Pipeline:
+def pause_update(actor: str | None, reason: str | None, origin: Origin | None = None) -> Pipeline:
     """A run that a worker is at goes on; one that waits is taken back, and recorded as failed if it had begun."""
     values: dict[str, object] = {
         "status": Expression({"$cond": [_RUNS, "$status", JobStatus.PAUSED.value]}),
@@ -96,13 +99,20 @@ def pause_update(actor: str | None, reason: str | None) -> Pipeline:
     }
     ended = EndedRun(JobStatus.FAILED, Expression(_CLOSING_ERROR), unless_running=True)
     return transition(
-        values, [RULES[Action.PAUSE].event], actor=actor, reason=reason, ended=ended, passed_over=_TAKEN_BACK
+        values,
+        [RULES[Action.PAUSE].event],
+        actor=actor,
+        reason=reason,
+        origin=noted(origin),
+        ended=ended,
+        passed_over=_TAKEN_BACK,
     )
 
 
-def delete_update(actor: str | None, reason: str | None = None) -> Pipeline:
+def delete_update(actor: str | None, reason: str | None = None, origin: Origin | None = None) -> Pipeline:
     """A tombstone that no read shows; the relay removes it once its event is in the log."""
-    return transition({"deleted_at": NOW}, [RULES[Action.DELETE].event], actor=actor, reason=reason)
+    event = RULES[Action.DELETE].event
+    return transition({"deleted_at": NOW}, [event], actor=actor, reason=reason, origin=noted(origin))
 
 
 def unchanged_since(job: Job, action: Action) -> Document:
@@ -110,7 +120,7 @@ def unchanged_since(job: Job, action: Action) -> Document:
     return {"_id": {"$eq": job.id}, "revision": {"$eq": job.revision}, "status": sources_of(action), **LIVING}
 
 
-def change_update(change: Change, actor: str | None) -> Pipeline:
+def change_update(change: Change, actor: str | None, origin: Origin | None = None) -> Pipeline:
     """A change that was decided from the job as it was."""
     values: dict[str, object] = {
         "status": change.status.value,
@@ -129,7 +139,8 @@ def change_update(change: Change, actor: str | None) -> Pipeline:
         values["paused"] = None
     if change.status is JobStatus.COMPLETED:
         values["completed_at"] = NOW
-    return transition(values, change.events, actor=actor, passed_over=told(change.passed_over))
+    skipped = told(change.passed_over)
+    return transition(values, change.events, actor=actor, origin=noted(origin), passed_over=skipped)
 
 
 def correction_update(job: Job, correction: Correction) -> Pipeline:

@@ -9,17 +9,19 @@ from typing import Any, Final
 from pymongo import InsertOne, ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from jobs.access import Reach
 from jobs.decisions import Decision
 from jobs.errors import JobgateError, StoreUnavailable, WriteRefused
 from jobs.job import Job
 from jobs.lifecycle import Action
+from jobs.origins import Origin
 from jobs.promotion import Promotion
 from jobs.recheck import Correction
 from jobs.steering import Change
 from storage.client import Collection, Database
 from storage.documents import UNREAD, Document, job_from_document
 from storage.errors import mongodb_errors, refusal_of, single_write
-from storage.filters import LIVING
+from storage.filters import LIVING, within_reach
 from storage.job_updates import (
     Claim,
     Finish,
@@ -163,43 +165,73 @@ class JobWriter:
         )
 
     async def cancel(
-        self, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None
+        self,
+        reach: Reach,
+        job_id: str,
+        *,
+        actor: str | None,
+        reason: str | None,
+        origin: Origin | None = None,
+        mark: str | None = None,
     ) -> Job | None:
-        """Cancel in whatever status permits it; None when the job is missing or in another status.
+        """Cancel in whatever status permits it; None when there is no such job within reach, or in another status.
 
         ``mark``: leave this mark in the job, and change nothing where it is already. The same for the changes below.
         """
-        return await self._steer(Action.CANCEL, job_id, cancel_update(actor, reason), mark)
+        return await self._steer(Action.CANCEL, reach, job_id, cancel_update(actor, reason, origin), mark)
 
-    async def pause(self, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None) -> Job | None:
+    async def pause(
+        self,
+        reach: Reach,
+        job_id: str,
+        *,
+        actor: str | None,
+        reason: str | None,
+        origin: Origin | None = None,
+        mark: str | None = None,
+    ) -> Job | None:
         """Pause a recurring job; None when it is missing, does not recur, or is in another status or paused already."""
-        return await self._steer(Action.PAUSE, job_id, pause_update(actor, reason), mark)
+        return await self._steer(Action.PAUSE, reach, job_id, pause_update(actor, reason, origin), mark)
 
     async def pause_unchanged(self, job: Job, *, reason: str) -> Job | None:
         """Pause a recurring job for a reason that was found in it; None as for :meth:`pause`, or when it has changed since."""
         wanted = {**unchanged_since(job, Action.PAUSE), **steerable(Action.PAUSE)}
         return await self._move(wanted, pause_update(None, reason))
 
-    async def delete(self, job_id: str, *, actor: str | None, mark: str | None = None) -> Job | None:
+    async def delete(
+        self, reach: Reach, job_id: str, *, actor: str | None, origin: Origin | None = None, mark: str | None = None
+    ) -> Job | None:
         """Delete a job that is over, and answer what it was; None when it is missing, or not over."""
-        return await self._steer(Action.DELETE, job_id, delete_update(actor), mark)
+        return await self._steer(Action.DELETE, reach, job_id, delete_update(actor, origin=origin), mark)
 
-    async def change(self, job: Job, change: Change, *, actor: str | None, mark: str | None = None) -> Job | None:
-        """Write what was decided from ``job``; None when it has changed since."""
-        return await self._move(unchanged_since(job, change.action), change_update(change, actor), mark)
+    async def change(
+        self,
+        reach: Reach,
+        job: Job,
+        change: Change,
+        *,
+        actor: str | None,
+        origin: Origin | None = None,
+        mark: str | None = None,
+    ) -> Job | None:
+        """Write what was decided from ``job``; None when it has changed since, or is out of reach."""
+        wanted = {**unchanged_since(job, change.action), **within_reach(reach)}
+        return await self._move(wanted, change_update(change, actor, origin), mark)
 
     async def correct(self, job: Job, correction: Correction) -> Job | None:
         """Move the next instant of ``job``, and nothing else of it; None when it has changed since."""
         return await self._move(unchanged_since(job, Action.RECHECK), correction_update(job, correction))
 
-    async def find_marked(self, job_id: str, mark: str) -> Job | None:
+    async def find_marked(self, reach: Reach, job_id: str, mark: str) -> Job | None:
         """The job as it is now if the change that left ``mark`` took place, even if it has been deleted since."""
+        wanted = {"_id": {"$eq": job_id}, "marks": {"$eq": mark}, **within_reach(reach)}
         with mongodb_errors():
-            document = await self._jobs.find_one({"_id": {"$eq": job_id}, "marks": {"$eq": mark}}, UNREAD)
+            document = await self._jobs.find_one(wanted, UNREAD)
         return None if document is None else job_from_document(document)
 
-    async def _steer(self, action: Action, job_id: str, update: Pipeline, mark: str | None) -> Job | None:
-        return await self._move({"_id": {"$eq": job_id}, **steerable(action)}, update, mark)
+    async def _steer(self, action: Action, reach: Reach, job_id: str, update: Pipeline, mark: str | None) -> Job | None:
+        wanted = {"_id": {"$eq": job_id}, **steerable(action), **within_reach(reach)}
+        return await self._move(wanted, update, mark)
 
     async def _move(self, wanted: Document, update: Pipeline, mark: str | None = None) -> Job | None:
         document: Document | None
@@ -211,9 +243,11 @@ class JobWriter:
             )
         return None if document is None else job_from_document(document)
 
-    async def find_by_key(self, product: str, env: str, key: str) -> Job | None:
-        """The job that was dispatched with this idempotency key."""
+    async def find_by_key(self, reach: Reach, product: str, env: str, key: str) -> Job | None:
+        """The job within reach that was dispatched with this idempotency key."""
         wanted = {"product": {"$eq": product}, "env": {"$eq": env}, "idempotency.key": {"$eq": key}, **LIVING}
+        if not reach.includes(product, env):
+            return None
         with mongodb_errors():
             document = await self._jobs.find_one(wanted, UNREAD)
         return None if document is None else job_from_document(document)

@@ -43,11 +43,13 @@ def transition(
     *,
     actor: str | None = None,
     reason: str | None = None,
+    origin: Mapping[str, Any] | None = None,
     ended: EndedRun | None = None,
     passed_over: Mapping[str, Any] | Expression | None = None,
 ) -> Pipeline:
     """The update that sets ``values`` (dotted paths allowed) and tells of it with ``events``, in this order.
 
+    ``origin``: the field that says from where it was asked for, if anybody did (:func:`storage.origins.noted`).
     The first of them tells of the occurrences that are passed over; an expression for these sees the job as it was.
     """
     noted = {} if passed_over is None else _written({_SKIPS: passed_over})
@@ -56,7 +58,8 @@ def transition(
         stages.append(_tally(ended))
     stages.append({"$set": {**_written(values), "revision": {"$add": ["$revision", 1]}, "updated_at": "$$NOW"}})
     stages.append({"$set": {"effective_at": _EFFECTIVE_AT}})
-    entries = _announcement(events, actor, reason, ends_run=ended is not None, skips=passed_over is not None)
+    asked = {"actor": {"$literal": actor}, "reason": {"$literal": reason}, **_written(origin or {})}
+    entries = _announcement(events, asked, ends_run=ended is not None, skips=passed_over is not None)
     stages.append({"$set": entries})
     stages.append({"$unset": ["before", "ended", _SKIPS]})
     return stages
@@ -71,7 +74,9 @@ def in_bulk() -> dict[str, Any]:
     return {"$set": {"in_bulk": {"$cond": [is_all, True, "$$REMOVE"]}}}
 
 
-def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str | None) -> dict[str, Any]:
+def first_outbox(
+    events: Sequence[EventType], job: Mapping[str, Any], actor: str | None, origin: Mapping[str, Any]
+) -> dict[str, Any]:
     """The outbox fields of a document that is about to be inserted: a new job is announced by its own insert."""
     entries = [
         {
@@ -85,6 +90,7 @@ def first_outbox(events: Sequence[EventType], job: Mapping[str, Any], actor: str
             "error": None,
             "retry_count": job["retry_count"],
             "before": _NOT_THERE if number == 1 else None,
+            **origin,
         }
         for number, event in enumerate(events, start=1)
     ]
@@ -138,15 +144,14 @@ def _execution(ended: EndedRun) -> dict[str, Any]:
 
 
 def _announcement(
-    events: Sequence[EventType], actor: str | None, reason: str | None, *, ends_run: bool, skips: bool
+    events: Sequence[EventType], asked: Mapping[str, Any], *, ends_run: bool, skips: bool
 ) -> dict[str, Any]:
     entries = [
         {
             "seq": {"$add": ["$event_seq", number]},
             "type": event.value,
             "at": "$$NOW",
-            "actor": {"$literal": actor},
-            "reason": {"$literal": reason},
+            **asked,
             "execution": "$ended" if ends_run and number == 1 else None,
             "status": "$status",
             "scheduled_at": "$scheduled_at",

@@ -12,6 +12,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
+from jobs.access import Reach
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
@@ -20,10 +21,14 @@ from jobs.webhooks import Webhook
 from storage.client import Collection, Database, aggregate
 from storage.documents import Document
 from storage.errors import mongodb_errors
+from storage.filters import within_reach
 from storage.sealing import CannotOpen, Sealer
 
 ROTATION: Final = timedelta(days=1)
 """For so long a secret that was replaced goes on signing beside the new one."""
+
+_CERTAIN_WITHIN_MS: Final = 5_000
+"""It takes a majority to be certain: a primary that reaches none any more would be waiting for ever."""
 
 _MOST_FORMER: Final = 5
 """So many replaced secrets sign at most: who sets more within a day than that has lost the oldest."""
@@ -41,6 +46,8 @@ class NewWebhook:
     since: int
     secret: bytes = field(repr=False)
     now: datetime
+    payloads: bool
+    """Whether whoever sets it may read errors as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +86,11 @@ class Webhooks:
             if document is not None:
                 return webhook_from_document(document)
 
-    async def list_all(self) -> list[Webhook]:
-        """All there are, the oldest first."""
+    async def list_all(self, reach: Reach) -> list[Webhook]:
+        """All there are within reach, the oldest first."""
         with mongodb_errors():
-            return [webhook_from_document(one) async for one in self._webhooks.find({}, _SHOWN).sort([("_id", 1)])]
+            found = self._webhooks.find(within_reach(reach), _SHOWN).sort([("_id", 1)])
+            return [webhook_from_document(one) async for one in found]
 
     async def list_enabled(self) -> list[Webhook]:
         with mongodb_errors():
@@ -97,10 +105,10 @@ class Webhooks:
             found = self._webhooks.find({"_id": {"$in": list(webhook_ids)}}, shown)
             return {one["_id"]: _target_from_document(one) async for one in found}
 
-    async def with_each(self, webhook_ids: Sequence[str], belonging: Document) -> list[Document]:
-        """Those of them that there are: their ids, and what a ``$lookup`` finds to belong to each."""
+    async def with_each(self, reach: Reach, webhook_ids: Sequence[str], belonging: Document) -> list[Document]:
+        """Those of them that there are within reach: their ids, and what a ``$lookup`` finds to belong to each."""
         stages: list[Document] = [
-            {"$match": {"_id": {"$in": list(webhook_ids)}}},
+            {"$match": {"_id": {"$in": list(webhook_ids)}, **within_reach(reach)}},
             {"$project": {"_id": 1}},
             {"$lookup": belonging},
         ]
@@ -108,9 +116,9 @@ class Webhooks:
             found: list[Document] = await (await aggregate(self._webhooks, stages)).to_list(len(webhook_ids))
         return found
 
-    async def find(self, webhook_id: str) -> Webhook | None:
+    async def find(self, reach: Reach, webhook_id: str) -> Webhook | None:
         with mongodb_errors():
-            document = await self._webhooks.find_one({"_id": {"$eq": webhook_id}}, _SHOWN)
+            document = await self._webhooks.find_one({"_id": {"$eq": webhook_id}, **within_reach(reach)}, _SHOWN)
         return None if document is None else webhook_from_document(document)
 
     async def secrets_of(self, webhook_id: str, now: datetime) -> Sequence[bytes]:
@@ -127,10 +135,11 @@ class Webhooks:
         opened = [secret for one in former if (secret := self._opened(one, webhook_id)) is not None]
         return [self._sealer.open(document["secret"], webhook_id), *opened]
 
-    async def delete(self, webhook_id: str) -> bool:
+    async def delete(self, reach: Reach, webhook_id: str) -> bool:
         """Whether it was there."""
+        wanted = {"_id": {"$eq": webhook_id}, **within_reach(reach)}
         with mongodb_errors():
-            return bool((await self._webhooks.delete_one({"_id": {"$eq": webhook_id}})).deleted_count)
+            return bool((await self._webhooks.delete_one(wanted)).deleted_count)
 
     async def is_gone(self, webhook_id: str) -> bool:
         """Whether it is certain that there is no such webhook.
@@ -139,7 +148,9 @@ class Webhooks:
         """
         certain = self._webhooks.with_options(read_concern=ReadConcern("linearizable"))
         with mongodb_errors():
-            return await certain.find_one({"_id": {"$eq": webhook_id}}, {"_id": 1}) is None
+            return (
+                await certain.find_one({"_id": {"$eq": webhook_id}}, {"_id": 1}, max_time_ms=_CERTAIN_WITHIN_MS) is None
+            )
 
     async def note_failure(self, webhook_id: str, generation: int) -> datetime | None:
         """An attempt has failed: since when all of them have, this one included.
@@ -199,6 +210,7 @@ class Webhooks:
             "disabled_reason": None,
             "disabled_at": None,
             "failing_since": None,
+            "payloads": new.payloads,
         }
 
     async def _replace(self, known: Document, new: NewWebhook) -> Document | None:
@@ -254,6 +266,7 @@ def webhook_from_document(document: Mapping[str, Any]) -> Webhook:
         created_at=document["created_at"],
         enabled=document["enabled"],
         disabled_reason=document["disabled_reason"],
+        payloads=document.get("payloads", True),
     )
 
 

@@ -21,6 +21,7 @@ from storage.client import Database, Driver, close_client, open_client, open_dat
 from storage.indexes import create_indexes
 from tests.databases import Databases, new_name
 from tests.failing import FailingMongod
+from tests.secrecy import HITS, Watching, files_content, keep_all_writes, mongodb_content, redis_content, search
 
 # A first example pays for imports and caches; a slow machine is no reason to fail.
 hypothesis.settings.register_profile("jobgate", deadline=None, print_blob=True)
@@ -57,14 +58,38 @@ def run(coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
         return runner.run(coroutine)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_is_logged() -> Iterator[None]:
+    """Fails the run if anything of it has logged what lets somebody in, here or in a process of the product."""
+    watching, root, ours = Watching(), logging.getLogger(), logging.getLogger("jobgate")
+    root.addHandler(watching)
+    # Else nothing below a warning is even made here, whatever it would tell.
+    ours.setLevel(logging.DEBUG)
+    yield
+    is_watching = watching in root.handlers and ours.level == logging.DEBUG
+    root.removeHandler(watching)
+    assert is_watching, "something has replaced what looks at the log"
+    assert HITS == []
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """MongoDB and Redis for all tests of this process. Do not stop them: see ``own_servers``."""
+    """MongoDB and Redis for all tests of this process. Do not stop them: see ``own_servers``.
+
+    Fails the run if anything of it has ever written there what lets somebody in.
+    """
     with tempfile.TemporaryDirectory(prefix="jobgate-tests-", dir=memory()) as folder:
         stack = Devstack(Path(folder))
         started = run(stack.start())
         try:
+            keep_all_writes(started.redis_url)
             yield started
+            contents = (
+                mongodb_content(started.mongodb_url),
+                redis_content(started.redis_url),
+                files_content(Path(folder)),
+            )
+            assert search(itertools.chain(*contents)) == []
         finally:
             run(stack.stop())
 
@@ -135,6 +160,7 @@ def failing_mongod() -> Iterator[FailingMongod]:
         run(mongod.server.start())
         try:
             yield mongod
+            assert search(mongodb_content(mongod.url)) == []
         finally:
             run(mongod.server.stop())
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import httpx
 
+from tests.costs import costless
+
 DEADLINE: Final = 20.0
 
 
@@ -42,12 +44,12 @@ class Stream:
         return event
 
     async def event(self) -> Event | None:
-        """The next event; None at the end. Comments are passed over."""
+        """The next event, but for what it tells of its cost; None at the end. Comments are passed over."""
         while (written := await self.written()) is not None:
             fields = dict(line.split(": ", 1) for line in written.split("\n"))
             if "" not in fields:
                 data = fields.get("data")
-                return Event(fields.get("event"), fields.get("id"), json.loads(data) if data else None)
+                return Event(fields.get("event"), fields.get("id"), costless(json.loads(data)) if data else None)
         return None
 
     async def told(self, field: str) -> Any:

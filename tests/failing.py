@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pymongo import MongoClient
 
 from gateway.devstack.kinds import MONGOD
 from gateway.devstack.server import Server
+from tests.processes import freeze, thaw
 
 _OBEYS: Final = ["--setParameter", "enableTestCommands=1"]
 
@@ -56,13 +55,11 @@ class FailingMongod:
         if self._is_frozen:
             return
         self._is_frozen = True
-        os.kill(self.server.pid, signal.SIGSTOP)
-        # Until it has stopped, it may go on answering.
-        os.waitid(os.P_PID, self.server.pid, os.WSTOPPED)
+        freeze(self.server.pid)
 
     def thaw(self) -> None:
         self._is_frozen = False
-        os.kill(self.server.pid, signal.SIGCONT)
+        thaw(self.server.pid)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -16,19 +16,21 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from gateway.app import GRAPHQL_PATH, build_app
+from gateway.app import build_app
 from gateway.devstack import Servers
-from gateway.gateway_process import PING, UNANSWERED, Server, graphql_url, listen, terms_of
+from gateway.gateway_process import PING, UNANSWERED, Server, listen, terms_of
 from gateway.graphql_http import INIT_WITHIN
 from gateway.graphql_sse import HEARTBEAT, MAX_CONNECTIONS
 from gateway.settings import Settings
+from gateway.urls import GRAPHQL_PATH, graphql_url
 from gateway.wiring import Gateway, open_gateway
 from gateway.worker_process import worker_config
+from jobs.access import ANYBODY
 from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
 from jobs.filters import EventFilter, JobFilter
 from resolvers.following import job_events
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 from tests.event_streams import Stream
 from tests.installation import offer
 from tests.sockets import Socket
@@ -72,6 +74,14 @@ READ: Final = """
         }
     }
 """
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "auth": "none",
+    "lease_seconds": 2,
+    "sweep_seconds": 0.2,
+    "renudge_seconds": 0.5,
+    "cancel_grace_seconds": 0.5,
+}
 
 Answer = dict[str, Any]
 """A JSON object that a gateway has sent."""
@@ -152,10 +162,17 @@ class LiveGateway:
 
     @asynccontextmanager
     async def stream(
-        self, document: str, *, accept: str = "text/event-stream", last_event_id: str | None = None, **variables: object
+        self,
+        document: str,
+        *,
+        accept: str = "text/event-stream",
+        last_event_id: str | None = None,
+        authorization: str | None = None,
+        **variables: object,
     ) -> AsyncIterator[Stream]:
         """An operation that is answered by an event stream."""
-        headers = {"accept": accept} | ({} if last_event_id is None else {"last-event-id": last_event_id})
+        optional = {"last-event-id": last_event_id, "authorization": authorization}
+        headers = {"accept": accept} | {name: value for name, value in optional.items() if value is not None}
         request = {"query": document, "variables": variables}
         async with self.http.stream("POST", GRAPHQL_PATH, json=request, headers=headers) as response:
             yield Stream(response)
@@ -163,7 +180,7 @@ class LiveGateway:
     async def told(self, job_id: str, type_: EventType) -> JobEvent:
         """Wait until a job has told something of this type, however long ago."""
         wanted = EventFilter((type_,), JobFilter(ids=(job_id,)))
-        events = job_events(self.services, Principal("test"), wanted, feed_cursor(0))
+        events = job_events(self.services, ANYBODY, wanted, feed_cursor(0))
         async with asyncio.timeout(DEADLINE), aclosing(events):
             return await anext(events)
 
@@ -239,7 +256,7 @@ async def serving(
         database=database,
         host=HOST,
         port=0,
-        **{"lease_seconds": 2, "sweep_seconds": 0.2, "renudge_seconds": 0.5, "cancel_grace_seconds": 0.5, **changes},
+        **{**_SETTINGS, **changes},
     )
     with listen(settings.host, settings.port, unanswered) as listener:
         port = listener.getsockname()[1]
@@ -250,7 +267,7 @@ async def serving(
             )
             app = build_app(nullcontext(gateway), terms)
             started = asyncio.Event()
-            server = Server(app, started.set, ping)
+            server = Server(app, started.set, ping, settings.proxies)
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve([listener]))
                 try:
@@ -264,9 +281,11 @@ async def serving(
 
 
 @asynccontextmanager
-async def serving_for_all(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> AsyncIterator[LiveGateway]:
+async def serving_for_all(
+    servers: Servers, mongodb: MongoClient[dict[str, Any]], **changes: Any
+) -> AsyncIterator[LiveGateway]:
     """A gateway for all tests of a module, none of which leaves anything in Redis: that is not cleaned up."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    async with serving(servers.mongodb_url, servers.redis_url, name) as gateway:
+    async with serving(servers.mongodb_url, servers.redis_url, name, **changes) as gateway:
         yield gateway
     mongodb.drop_database(name)

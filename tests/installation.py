@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from jobs.access import EVERYWHERE, Principal, Scope
 from jobs.dispatch import TaskTerms
 from jobs.errors import CursorExpired
 from jobs.events import EventType
@@ -18,7 +19,7 @@ from jobs.job import Execution, Job
 from jobs.promotion import promote
 from resolvers.dispatching import dispatch
 from resolvers.reading import read_history
-from resolvers.services import Principal, Services, services_on
+from resolvers.services import Services, services_on
 from resolvers.steering import cancel
 from storage.client import Database, Driver
 from storage.job_updates import Claim, first_nudge
@@ -31,7 +32,7 @@ from tests.factories import make_request
 from worker.process import WorkerConfig, run_worker
 from worker.tasks import Handler, TaskRegistry, define
 
-ANN = Principal("ann")
+ANN = Principal("ann", frozenset(Scope), EVERYWHERE)
 DEADLINE = 20.0
 _LEASE = timedelta(seconds=15)
 
@@ -54,7 +55,7 @@ class Installation:
         return await cancel(self.services, ANN, job.id, reason)
 
     async def job(self, job: Job) -> Job:
-        found = await self.services.jobs.find(job.id)
+        found = await self.services.jobs.find(EVERYWHERE, job.id)
         assert found is not None
         return found
 
@@ -93,7 +94,7 @@ class Installation:
         return [event for event in self.told if job is None or event.job_id == job.id]
 
     async def listen(self) -> None:
-        async with self.services.hub.subscribe(EventFilter(), self.services.hub.position) as subscriber:
+        async with self.services.hub.subscribe(EVERYWHERE, EventFilter(), self.services.hub.position) as subscriber:
             while True:
                 event = await subscriber.next()
                 async with self._news:

@@ -10,12 +10,12 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from jobs.access import ANYBODY
 from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
 from jobs.filters import EventFilter, JobFilter
 from jobs.times import truncate
 from resolvers.following import job_events
-from resolvers.services import Principal
 from storage.signals import Topic
 from tests.gateway import DEADLINE, Answer, LiveGateway
 from worker.context import TaskContext
@@ -68,7 +68,7 @@ class Past:
 async def told_times(gateway: LiveGateway, job_id: str, type_: EventType, times: int) -> JobEvent:
     """Wait until a job has told something of this type so many times; the last of them."""
     wanted = EventFilter((type_,), JobFilter(ids=(job_id,)))
-    events = job_events(gateway.services, Principal("test"), wanted, feed_cursor(0))
+    events = job_events(gateway.services, ANYBODY, wanted, feed_cursor(0))
     async with asyncio.timeout(DEADLINE), aclosing(events):
         for _ in range(times - 1):
             await anext(events)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from jobs.webhooks import Delivery
@@ -46,7 +47,7 @@ class Post:
         """Set the webhook, for the scheduling of jobs."""
         self.url = url
         asked, now = (EventType.JOB_SCHEDULED,), self.installation.services.clock.now()
-        await self.webhooks.set(NewWebhook(url, asked, JobFilter(), None, None, 0, secret, now), HOOK)
+        await self.webhooks.set(NewWebhook(url, asked, JobFilter(), None, None, 0, secret, now, payloads=True), HOOK)
 
     async def due(self, jobs: int = 1) -> None:
         """Have so many messages be due."""
@@ -87,7 +88,7 @@ class Post:
         await self.database["webhooks"].update_one({}, {"$set": {"failing_since": since}})
 
     async def known(self) -> list[Delivery]:
-        return list((await self.deliveries.pages([HOOK], None, 100, None))[HOOK].items)
+        return list((await self.deliveries.pages(EVERYWHERE, [HOOK], None, 100, None))[HOOK].items)
 
 
 @asynccontextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -29,6 +32,30 @@ def descendants(pid: int) -> set[int]:
     except FileNotFoundError:
         return set()
     return children.union(*map(descendants, children))
+
+
+def freeze(pid: int) -> None:
+    """Have a child of this process stand still: its connections stay open, and nothing is answered any more.
+
+    A signal is only sent: until all threads have stopped, they may go on answering, for long if the machine is busy.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+
+
+def thaw(pid: int) -> None:
+    """Have it go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A child of this process stands still meanwhile."""
+    try:
+        freeze(pid)
+        yield
+    finally:
+        thaw(pid)
 
 
 async def ended(pid: int, seconds: float = 20) -> None:

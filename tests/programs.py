@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,13 +16,18 @@ from typing import Final
 from gateway.children import Child, kept
 from gateway.devstack import Servers
 from gateway.devstack.ports import choose_port
-from gateway.gateway_process import graphql_url
+from gateway.urls import graphql_url
+from tests.secrecy import HITS, findings
 
 HOST: Final = "127.0.0.1"
 DEADLINE: Final = 60.0
 LEASE_SECONDS: Final = 2
 
-_QUICK: Final = {
+NOBODY_IS_ASKED: Final = {"JOBGATE_AUTH": "none"}
+"""Unless a test is about who asks."""
+
+_SETTINGS: Final = {
+    **NOBODY_IS_ASKED,
     "JOBGATE_LEASE_SECONDS": str(LEASE_SECONDS),
     "JOBGATE_SWEEP_SECONDS": "0.2",
     "JOBGATE_RENUDGE_SECONDS": "1",
@@ -51,25 +57,48 @@ async def running(servers: Servers, database: str, *, workers: int = 1, **settin
     """The product, ready; with ``settings`` on top of those that make it quick to notice what is lost."""
     environment = _environment(servers, database, settings)
     async with AsyncExitStack() as stack:
-        url, gateway = await stack.enter_async_context(_gateway("gateway", environment))
+        log = stack.enter_context(_said_to_all())
+        url, gateway = await stack.enter_async_context(_gateway("gateway", environment, log))
         names = [f"worker {number}" for number in range(workers)]
-        children = [await stack.enter_async_context(kept(Child(name, ["worker"], environment))) for name in names]
+        children = [
+            await stack.enter_async_context(kept(Child(name, ["worker"], environment, log=log))) for name in names
+        ]
         yield System(url, gateway, children)
 
 
+@contextmanager
+def _said_to_all() -> Iterator[Path]:
+    """A file for what processes say: shown at their end, and looked through for secrets."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "all.log"
+        log.touch()
+        try:
+            yield log
+        finally:
+            sys.stderr.write(log.read_text(errors="replace"))
+            _look_through(log)
+
+
 @asynccontextmanager
-async def gateways(servers: Servers, database: str, count: int, log: Path) -> AsyncIterator[list[tuple[str, Child]]]:
+async def gateways(
+    servers: Servers, database: str, count: int, log: Path, **settings: str
+) -> AsyncIterator[list[tuple[str, Child]]]:
     """So many gateways of one installation, each with its address, and no worker. They say what they say to one file."""
-    environment = _environment(servers, database, {})
+    environment = _environment(servers, database, settings)
     async with AsyncExitStack() as stack:
         names = [f"gateway {number}" for number in range(count)]
         yield [await stack.enter_async_context(_gateway(name, environment, log)) for name in names]
+    _look_through(log)
+
+
+def _look_through(log: Path) -> None:
+    HITS.extend(findings(f"what processes say in {log.name}", log.read_bytes()))
 
 
 def _environment(servers: Servers, database: str, settings: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,
-        **_QUICK,
+        **_SETTINGS,
         **settings,
         "MONGODB_URL": servers.mongodb_url,
         "REDIS_URL": servers.redis_url,
@@ -89,7 +118,7 @@ async def _gateway(
 async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", *arguments),
-        env={**os.environ, **environment},
+        env={**os.environ, **NOBODY_IS_ASKED, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -100,4 +129,5 @@ async def said(*arguments: str, **environment: str) -> tuple[int | None, str, st
     """What a command that ends by itself answers, prints and complains."""
     process = await spawn(*arguments, **environment)
     out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    HITS.extend(findings("what a command complains of", err))
     return process.returncode, out.decode(), err.decode()

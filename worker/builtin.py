@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jobs.json_values import JsonValue
 from worker.context import TaskContext
+from worker.http_credentials import Credentials
 from worker.http_request import http_request_task
 from worker.tasks import INVALID_INPUT, TaskDefinition, TaskError, define
 
@@ -36,13 +37,13 @@ async def fail(context: TaskContext, value: JsonValue) -> JsonValue:
     raise failure
 
 
-def builtin_tasks(allow_private: bool) -> list[TaskDefinition]:
+def builtin_tasks(allow_private: bool, credentials: Credentials | None = None) -> list[TaskDefinition]:
     """All of them. ``allow_private``: ``http.request`` may call private and loopback addresses."""
     return [
         define("demo.echo", echo),
         define("demo.sleep", sleep),
         define("demo.fail", fail),
-        http_request_task(allow_private),
+        http_request_task(allow_private, credentials=credentials),
     ]
 
 

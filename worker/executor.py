@@ -14,22 +14,29 @@ from random import random
 from typing import Any, Final
 
 from jobs.cron import CronError
-from jobs.decisions import TIMEOUT, Decision, Failed, Outcome, Released, Succeeded, decide
+from jobs.decisions import Decision, Failed, Outcome, Released, decide
 from jobs.errors import NotWritten, StoreUnavailable, WriteRefused
 from jobs.job import Job, JobError, Run
+from jobs.json_values import JsonValue
 from jobs.lifecycle import Action, JobStatus
 from storage.batches import Batcher
 from storage.clock import DatabaseClock
 from storage.job_updates import Claim, Finish, Progress
 from storage.jobs import RunRef
+from storage.sealing import NO_KEYS
+from storage.secret_inputs import InputSecrets, SecretUnreadable
 from storage.signals import Signals, Topic
 from storage.transitions import Steered
 from worker.context import CancelReason, RunFacts, TaskContext
 from worker.handlers import Verdict, call
 from worker.running import Attempt, Running
 from worker.tasks import TaskDefinition, TaskRegistry
+from worker.verdicts import has_succeeded, is_overdue, outcome_of_stop
 
 logger = logging.getLogger("jobgate.executor")
+
+UNREADABLE: Final = "SECRET_UNREADABLE"
+"""The code of a run whose input has a secret that this worker cannot open."""
 
 _RETRY_WRITE_AFTER: Final = 0.2
 
@@ -42,6 +49,8 @@ class Terms:
     lease: timedelta
     cancel_grace: timedelta
     """How long a handler may take to obey when it is told to stop; then it is abandoned."""
+    whole_input: Callable[[Job], JsonValue] = InputSecrets(NO_KEYS).whole_input
+    """Opens what is sealed in the input of a job. Raises :class:`storage.secret_inputs.SecretUnreadable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +77,17 @@ class Executor:
         signals: Signals,
         clock: DatabaseClock,
         terms: Terms,
+        *,
+        beat: Callable[[], None],
     ) -> None:
+        """``beat`` has the leases of all attempts looked at now."""
         self._tasks = tasks
         self._running = running
         self._writes = writes
         self._signals = signals
         self._clock = clock
         self._terms = terms
+        self._beat = beat
         self._runs: set[asyncio.Task[None]] = set()
         self._abandoned: set[asyncio.Future[Verdict]] = set()
         self.draining = False
@@ -108,6 +121,7 @@ class Executor:
     async def _claim(self, ref: RunRef) -> Attempt | None:
         claim = Claim(ref, self._terms.worker, secrets.token_hex(16), self._terms.lease)
         held_until = time.monotonic() + self._terms.lease.total_seconds()
+        cancellations = self._running.cancellations
         try:
             job = await self._writes.claims.submit(claim)
         except NotWritten:
@@ -119,6 +133,9 @@ class Executor:
             return None
         attempt = Attempt(job, job.run, claim.token, held_until)
         self._running.add(attempt)
+        if self._running.cancellations != cancellations:
+            # Was it this one? Whoever looked then did not know of it.
+            self._beat()
         self._signals.wake(Topic.OUTBOX)
         return attempt
 
@@ -149,22 +166,27 @@ class Executor:
     async def _run(self, definition: TaskDefinition, attempt: Attempt) -> Outcome | None:
         """What the handler did, or None when that is no longer ours to say."""
         if attempt.stop_reason is not None:
-            return _outcome_of_stop(attempt.stop_reason, None, obeyed=True)
+            return outcome_of_stop(attempt.stop_reason, None, obeyed=True)
         if time.monotonic() > attempt.held_until:
             # Another worker may have the run by now. If none has, nobody is to blame: the handler has not even begun.
             return Released("the claim was answered too late to begin")
+        try:
+            value = self._terms.whole_input(attempt.job)
+        except SecretUnreadable as error:
+            # Another attempt would have the same keys.
+            return Failed(JobError(UNREADABLE, str(error)), final=True)
         context = self._context(attempt)
         began = time.monotonic()
-        handler = call(definition, context, attempt.job.input)
+        handler = call(definition, context, value)
         try:
             await self._wait(handler, attempt)
-            overdue = _is_overdue(attempt.job.timeout, time.monotonic() - began)
+            overdue = is_overdue(attempt.job.timeout, time.monotonic() - began)
             if handler.done() and not overdue:
                 return handler.result()
             reason = attempt.stop_reason or CancelReason.TIMEOUT
             obeyed = handler.done() or await self._stop(handler, context, reason)
-            outcome = _outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
-            return handler.result() if isinstance(outcome, Released) and _has_succeeded(handler) else outcome
+            outcome = outcome_of_stop(reason, attempt.job.timeout, obeyed=obeyed)
+            return handler.result() if isinstance(outcome, Released) and has_succeeded(handler) else outcome
         finally:
             context.close()
 
@@ -268,28 +290,3 @@ class Executor:
 
 def _refused(error: WriteRefused) -> Failed:
     return Failed(JobError("RESULT_REFUSED", f"the database refused the result: {error}"[:500]), final=True)
-
-
-def _has_succeeded(handler: asyncio.Future[Verdict]) -> bool:
-    """Whether a synchronous handler came to its end in its last seconds. An asynchronous one was interrupted."""
-    return not isinstance(handler, asyncio.Task) and isinstance(handler.result(), Succeeded)
-
-
-def _is_overdue(timeout: timedelta | None, elapsed: float) -> bool:
-    """Also of a handler that ended: one that blocks the loop ends before anybody could stop it."""
-    return timeout is not None and elapsed >= timeout.total_seconds()
-
-
-def _outcome_of_stop(reason: CancelReason, timeout: timedelta | None, *, obeyed: bool) -> Outcome | None:
-    match reason:
-        case CancelReason.TIMEOUT:
-            suffix = "" if obeyed else ", and ignored its cancellation"
-            seconds = timeout.total_seconds() if timeout is not None else 0
-            return Failed(JobError(TIMEOUT, f"the handler did not end within {seconds:g} s{suffix}"))
-        case CancelReason.SHUTDOWN:
-            return Released("the worker shut down")
-        case CancelReason.OUT_OF_REACH if obeyed:
-            # Three outages must not fail a run whose worker has lived through them all.
-            return Released("the database was out of reach for too long")
-        case CancelReason.CANCELLED | CancelReason.LEASE_LOST | CancelReason.OUT_OF_REACH:
-            return None

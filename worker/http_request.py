@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
@@ -12,47 +12,96 @@ from jobs.addresses import AddressRefused, BadUrl, parse_url
 from jobs.json_values import JsonValue, NotJson, check_json
 from worker.context import TaskContext
 from worker.guarded_http import Answer, ConnectionLost, GuardedHttp, Request, Resolve, TimedOut, Unreachable, resolve
+from worker.http_credentials import Credential, Credentials, origin_of
+from worker.http_headers import HEADER_NAME, HEADER_VALUE, PROVING, SET_BY_WORKER
+from worker.masking import hidden, without_secrets
 from worker.tasks import INVALID_INPUT, TaskDefinition, TaskError, define
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_TIMEOUT_MS: Final = 600_000
 
 _DEFAULTS: Final = {"user-agent": "jobgate", "accept": "*/*"}
-# What frames the message or leads it elsewhere is not the caller's to say; a compressed body would evade the size limit.
-_FRAMING: Final = {"accept-encoding", "content-length", "expect", "host", "transfer-encoding"}
-_HOP_BY_HOP: Final = {"connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade"}
-_FIELDS: Final = frozenset(("url", "method", "headers", "json", "body", "timeoutMs", "expectStatus"))
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_HEADER_VALUE: Final = re.compile(r"(?! )[\t\x20-\x7e\xa0-\xff]{0,8000}(?<! )")
+_FIELDS: Final = frozenset(("url", "method", "headers", "json", "body", "credential", "timeoutMs", "expectStatus"))
+_PROVING: Final = "|".join("".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in name) for name in PROVING)
+# Also behind a scheme that is wrong, and where the password has a slash, as far as that cannot be a path.
+_WITH_USER: Final = r"^([^/?#]*/+)?([^/?#]*@|[^/?#:\[]*:[0-9]*[^0-9/?#][^@]*@)"
+_SCHEMA: Final = {
+    "properties": {
+        "url": {
+            "not": {
+                "type": "string",
+                "title": "a URL with a user or password: name a credential instead",
+                "pattern": _WITH_USER,
+            }
+        },
+        "headers": {
+            "propertyNames": {
+                "not": {
+                    "title": "a header that proves who calls: name a credential instead",
+                    "pattern": f"^({_PROVING})$",
+                }
+            }
+        },
+    }
+}
+"""No more than what has to be refused before it is stored; the rest is the handler's to check. The titles are told instead of
+what is refused."""
 # Neither a terminal nor a text file expects them, and written as JSON each is six bytes.
 _CONTROLS: Final = dict.fromkeys({*range(0x20), 0x7F} - {ord("\t"), ord("\n"), ord("\r")}, "\N{REPLACEMENT CHARACTER}")
 _MAX_HEADERS: Final = 16 * 1024
 _EXCERPT: Final = 200
 
 
-def http_request_task(allow_private: bool, resolve: Resolve = resolve) -> TaskDefinition:
+def http_request_task(
+    allow_private: bool, resolve: Resolve = resolve, credentials: Credentials | None = None
+) -> TaskDefinition:
     """The task. ``allow_private``: it may call private and loopback addresses, too."""
-    return define("http.request", HttpRequest(GuardedHttp(allow_private=allow_private, resolve=resolve)))
+    handler = HttpRequest(GuardedHttp(allow_private=allow_private, resolve=resolve), credentials or {})
+    return define("http.request", handler, input=_SCHEMA)
 
 
 class HttpRequest:
     """Calls a URL: {"url": "https://…", "method": "POST", "headers": {}, "json": {}, "timeoutMs": 15000}.
 
     Answers {"status", "headers", "json" or "body", "truncated", "durationMs"}. Redirects are answered, not followed. Any
-    other status than 2xx and 3xx fails with HTTP_404 and the like, unless "expectStatus": [404] lists it.
+    other status than 2xx and 3xx fails with HTTP_404 and the like, unless "expectStatus": [404] lists it. With
+    "credential": "billing" the worker proves who calls by what its settings have under this name.
     """
 
-    def __init__(self, http: GuardedHttp) -> None:
+    def __init__(self, http: GuardedHttp, credentials: Credentials) -> None:
         self._http = http
+        self._credentials = credentials
 
-    async def __call__(self, _: TaskContext, value: JsonValue) -> JsonValue:
+    async def __call__(self, context: TaskContext, value: JsonValue) -> JsonValue:
         given = _checked(value)
         request = _request(given)
         expected = _expected(given)
-        answer = await self._send(request, _timeout(given))
+        timeout = _timeout(given)
+        credential = self._credential(context, given, request)
+        secrets: Sequence[str] = ()
+        if credential is not None:
+            request = replace(request, headers={**request.headers, credential.header: credential.value})
+            secrets = credential.secrets
+        answer = without_secrets(await self._send(request, timeout), secrets)
         if not 200 <= answer.status < 400 and answer.status not in expected:
             raise TaskError(f"HTTP_{answer.status}", _complaint(request, answer))
-        return _told(answer)
+        return hidden(_told(answer), secrets)
+
+    def _credential(self, context: TaskContext, given: dict[str, Any], request: Request) -> Credential | None:
+        name = given.get("credential")
+        if name is None:
+            return None
+        if not isinstance(name, str):
+            _refuse("credential", "must be a string")
+        found = self._credentials.get(name)
+        if found is None or not found.is_for(context.product, context.env):
+            # Of one for others, no more is told than of one that there is not.
+            where = f"{context.product}/{context.env}"
+            raise TaskError("CREDENTIAL_UNKNOWN", f"this worker has no credential {name[:100]!r} for {where}")
+        origin = origin_of(request.url)
+        if origin not in found.origins:
+            raise TaskError("CREDENTIAL_REFUSED", f"the credential {name!r} may not be sent to {origin[:200]}")
+        return found
 
     async def _send(self, request: Request, timeout: timedelta) -> Answer:
         try:
@@ -111,11 +160,13 @@ def _headers(given: dict[str, Any]) -> dict[str, str]:
     if not isinstance(headers, dict):
         _refuse("headers", "must be an object")
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             _refuse("headers", f"has {name[:100]!r}, which is not the name of a header")
-        if name.lower() in _FRAMING | _HOP_BY_HOP:
+        if name.lower() in PROVING:
+            _refuse(f"headers.{name}", "proves who calls: name a credential instead")
+        if name.lower() in SET_BY_WORKER:
             _refuse(f"headers.{name}", "is set by the worker")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value):
             _refuse(f"headers.{name}", "must be one line of text")
     return {name.lower(): value for name, value in headers.items()}
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from arq.connections import ArqRedis
 
+from jobs.access import EVERYWHERE
 from jobs.dispatch import TaskTerms
 from jobs.errors import StoreUnavailable
 from jobs.retention import KEEP_ALL, RetentionPolicy
@@ -37,6 +38,7 @@ from storage.redis import close_redis, open_redis
 from storage.registry import WORKER_ALIVE, Registry, TaskCard, WorkerCard
 from storage.retention import Retention
 from storage.sealing import Sealer
+from storage.secret_inputs import InputSecrets
 from storage.signals import Signals, Topic
 from storage.transitions import JobWriter
 from storage.wakeups import Wakeups
@@ -88,7 +90,7 @@ class WorkerConfig:
     input_indexes: tuple[str, ...] = ()
     """The paths within the input of jobs that have an index."""
     secret_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """What the secrets of webhooks are opened with."""
+    """What the secrets of webhooks and of inputs are opened with."""
     allow_private: bool = False
     """Whether webhooks may lead to private and loopback addresses."""
     delivery: DeliveryTerms = PATIENT
@@ -157,7 +159,8 @@ class _Worker:
         wait = partial(self._wakeups.wait, Topic.NUDGES, config.poll_every.total_seconds())
         self._poller = Poller(patient_redis, config.database, self._executor, self._running, wait)
         lease = Lease(database, "relay", self._card.id, RELAY_LEASE)
-        self._relay = Relay(Outbox(database), Projection(database), lease, self._signals, _always)
+        outbox = Outbox(database, partial(self._wakeups.wake, Topic.OUTBOX))
+        self._relay = Relay(outbox, Projection(database), lease, self._signals, _always)
         self._pruner = self._new_pruner(database)
         operations = Operations(database, self._card.id)
         self._bulk = BulkRunner(operations, BulkWriter(database, operations), self._signals, self._clock)
@@ -192,8 +195,7 @@ class _Worker:
             self._running.stop_all(CancelReason.SHUTDOWN)
             await self._running.wait_until_idle(self._config.cancel_grace.total_seconds() + _WRITE_WITHIN)
         await self._poller.stop()
-        for loop in self._loops:
-            await loop.stop()
+        await asyncio.gather(*(loop.stop() for loop in self._loops))
         await self._take_leave()
         await delivered
         await self._wakeups.close()
@@ -205,8 +207,7 @@ class _Worker:
         """Tell the last events and sign out. Without a database others find out by themselves, a little later."""
         try:
             async with asyncio.timeout(_LEAVE_WITHIN):
-                await self._relay.run_once()
-                await self._relay.stop()
+                await self._relay.finish()
                 await self._pruner.stop()
                 await self._bulk.stop()
                 await self._planner.stop()
@@ -222,11 +223,12 @@ class _Worker:
             claims=Batcher(writer.claim_many),
             finishes=Batcher(writer.finish_many),
             progress=Batcher(writer.report_progress_many),
-            find=jobs.find,
+            find=partial(jobs.find, EVERYWHERE),
             pause=partial(pause_unschedulable, writer),
         )
-        terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace)
-        return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms)
+        secrets = InputSecrets(Sealer(self._config.secret_keys))
+        terms = Terms(self._card.id, self._config.lease, self._config.cancel_grace, secrets.whole_input)
+        return Executor(self._tasks, self._running, writes, self._signals, self._clock, terms, beat=self._heart.poke)
 
     def _new_pruner(self, database: Database) -> Pruner:
         config = self._config
@@ -277,6 +279,7 @@ class _Worker:
 
     async def _poke_when_cancelled(self, timeout: float) -> None:
         if await self._wakeups.wait(Topic.CANCELLED, timeout):
+            self._running.cancellations += 1
             self._heart.poke()
 
 

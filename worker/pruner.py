@@ -60,6 +60,8 @@ class Pruner:
             yield "operations", await retention.prune_operations(policy.operations)
         if policy.deliveries is not None:
             yield "deliveries", await retention.prune_deliveries(policy.deliveries)
+        if policy.audit is not None:
+            yield "entries of the audit", await retention.prune_audit(policy.audit)
         if policy.executions is not None:
             yield "executions", await retention.prune_executions(policy.executions)
         for status, age in policy.jobs.items():

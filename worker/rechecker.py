@@ -10,6 +10,7 @@ import logging
 from datetime import datetime
 from typing import Final
 
+from jobs.access import EVERYWHERE
 from jobs.cron import CronError
 from jobs.errors import StoreUnavailable
 from jobs.job import Job
@@ -51,7 +52,7 @@ class Rechecker:
         batch = await self._jobs.planned_by_cron(self._behind, self._batch)
         now = self._clock.now()
         ahead = [one for one in batch if one.next_run_at is not None and one.next_run_at > now]
-        jobs = await self._jobs.find_many([one.job_id for one in ahead])
+        jobs = await self._jobs.find_many(EVERYWHERE, [one.job_id for one in ahead])
         for one in ahead:
             if one.job_id in jobs:
                 await self._pass(one, jobs[one.job_id], now)
@@ -92,7 +93,7 @@ class Rechecker:
             if await self._writer.correct(job, correction) is not None:
                 logger.warning("job %s: %s", job.id, correction.reason)
                 return True
-            found = await self._jobs.find(job.id)
+            found = await self._jobs.find(EVERYWHERE, job.id)
             if found is None:
                 return False
             job = found

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -58,6 +59,8 @@ class Relay:
         self._signals = signals
         self._wanted = wanted
         self._renew_at = 0.0
+        self._look_at = 0.0
+        """When to look whatever was told: what was not, such as in an election, waits until then."""
         self._leads = False
         self._counting: asyncio.Task[None] | None = None
         self._uncounted = True
@@ -71,16 +74,52 @@ class Relay:
         if time.monotonic() >= self._renew_at:
             await self._renew()
         if not self._leads:
+            await self._rest()
             return _PAUSE
         try:
-            events = await self._outbox.advance(_BATCH, self._told)
+            events = await self._advance()
         except Deposed:
             logger.info("another relay has taken over")
             self._leads = False
             return _PAUSE
+        except StoreUnavailable:
+            # What has called is forgotten, and to be found by looking.
+            self._look_at = 0.0
+            raise
         for event in events:
             _log(event)
-        return self._count_beside(now=time.monotonic(), quiet=not events)
+        now = time.monotonic()
+        # What is due by then is not put off until there is news, which would wait for it.
+        return min(self._count_beside(now=now, quiet=not events), max(min(self._renew_at, self._look_at) - now, 0.0))
+
+    async def _advance(self) -> list[JobEvent]:
+        """What a job has just called for comes first, unless looking has been put off by such for too long."""
+        called = await self._outbox.advance_called(self._told)
+        now = time.monotonic()
+        if called is not None and now < self._look_at + (_PAUSE if called else 0):
+            return called
+        found = await self._outbox.advance(_BATCH, self._told)
+        self._look_at = 0.0 if found else now + _PAUSE
+        if not found:
+            self._outbox.follow()
+        return [*(called or ()), *found]
+
+    async def finish(self) -> None:
+        """Move what waits by now, and stop."""
+        # First, since the rest may fail, or take longer than there is time: nothing may be left that uses the client.
+        await self._outbox.unfollow()
+        try:
+            while self._leads and (events := await self._outbox.advance(_BATCH, self._told)):
+                for event in events:
+                    _log(event)
+        except Deposed:
+            self._leads = False
+        await self.stop()
+
+    async def _rest(self) -> None:
+        await self._outbox.unfollow()
+        with suppress(StoreUnavailable):
+            await self._outbox.settle()
 
     async def stop(self) -> None:
         """End what is under way, and let another process take over at once."""
@@ -88,6 +127,7 @@ class Relay:
         if self._counting is not None:
             await self._counting
         try:
+            await self._outbox.unfollow()
             await self._outbox.settle()
         finally:
             if leads:

@@ -37,6 +37,8 @@ class Running:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.cancellations = 0
+        """How often this process was told that something is cancelled. That may be a run whose claim is not answered yet."""
         self._attempts: dict[str, Attempt] = {}
         self._reserved = 0
         self._changed = asyncio.Event()

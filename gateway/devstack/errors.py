@@ -1,7 +1,9 @@
 """What can go wrong with the embedded servers."""
 
+from jobs.errors import JobgateError
 
-class DevstackError(Exception):
+
+class DevstackError(JobgateError):
     """The embedded servers cannot be started. The message says why and what to do, for a person at a terminal."""
 
 

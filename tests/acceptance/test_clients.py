@@ -10,6 +10,7 @@ import pytest
 from gateway.devstack import Servers
 from jobs.feed import feed_cursor
 from tests.clients.clients import CLIENTS, Client, told_by
+from tests.costs import costless
 from tests.gateway import DISPATCH, LiveGateway, serving
 
 FOLLOW: Final = "subscription ($after: String) { jobEvents(after: $after) { jobId type } }"
@@ -30,7 +31,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 async def heard(client: Client, gateway: LiveGateway, document: str, **variables: Any) -> list[dict[str, Any]]:
     """All that a client hears of an operation that ends by itself."""
     async with asyncio.timeout(20), aclosing(client(gateway.url, document, variables)) as results:
-        return [result async for result in results]
+        return [costless(result) async for result in results]
 
 
 async def test_a_query_is_answered(gateway: LiveGateway, client: Client) -> None:
@@ -51,9 +52,9 @@ async def test_a_subscription_goes_from_the_past_into_the_present_and_ends_when_
     first = await gateway.dispatched()
     results = client(gateway.url, FOLLOW, {"after": feed_cursor(0)})
     async with asyncio.timeout(20), aclosing(results):
-        past = [await anext(results) for _ in range(2)]
+        past = [costless(await anext(results)) for _ in range(2)]
         second = await gateway.dispatched()
-        present = [await anext(results) for _ in range(2)]
+        present = [costless(await anext(results)) for _ in range(2)]
         await gateway.until_subscribers(1)
     assert past + present == [
         {"data": {"jobEvents": {"jobId": job_id, "type": type_}}}

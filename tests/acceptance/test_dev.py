@@ -19,6 +19,7 @@ import pytest
 
 from examples.shop.client import Gateway, Refused
 from examples.shop.feed import open_feed
+from gateway.devstack.folder import hold_folder
 from gateway.devstack.kinds import MONGOD
 from gateway.devstack.ports import is_free
 from gateway.devstack.server import Server
@@ -145,6 +146,16 @@ async def test_a_port_in_use_is_told_in_one_line_before_anything_is_started(tmp_
     assert (status, out) == (1, "")
     assert err == f"jobgate: port {port} is in use; choose another --port, or 0 for any that is free\n"
     assert not (tmp_path / "data").exists()
+
+
+async def test_data_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    held = await hold_folder(tmp_path)
+    try:
+        status, out, err = await said("dev", "--port", "0", "--data", str(tmp_path))
+    finally:
+        os.close(held)
+    assert (status, out) == (1, "")
+    assert err == f"jobgate: {tmp_path} is in use by process {os.getpid()}: end that one, or use another\n"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gateway.devstack import Servers
 from jobs.events import EventType
 from schema.build import printed_schema
 from tests.acceptance.test_readme import agrees, operation_of
+from tests.costs import costless
 from tests.gateway import DEADLINE, LiveGateway, serving
 from tests.webhooks import KEY
 from worker.builtin import builtin_tasks
@@ -115,12 +116,12 @@ async def gateway(servers: Servers, database_name: str, redis_url: str) -> Async
 async def answered(gateway: LiveGateway, document: str, variables: dict[str, Any]) -> Any:
     """What an operation answers; of a subscription, its first message."""
     if operation_of(document).operation is not OperationType.SUBSCRIPTION:
-        return await gateway.ask(document, **variables)
+        return costless(await gateway.ask(document, **variables))
     async with gateway.socket() as socket:
         await socket.subscribe("watch", document, **variables)
         message = await socket.receive()
         assert message["type"] == "next", message
-        return message["payload"]
+        return costless(message["payload"])
 
 
 async def agreed(gateway: LiveGateway, example: Example, names: Names) -> Any:

@@ -10,11 +10,12 @@ from typing import Any, Final
 import pytest
 
 from gateway.devstack import Servers
+from jobs.access import ANYBODY
 from jobs.events import EventType
 from jobs.feed import feed_cursor
 from jobs.filters import EventFilter
 from resolvers.log import list_events
-from resolvers.services import Principal, Services
+from resolvers.services import Services
 from tests.gateway import LiveGateway, serving
 from tests.receivers import HOSTILE, Reply
 from tests.webhooks import OK, SETTINGS, SOON, Message, deliveries, receiving, until_delivered, webhook_id
@@ -66,7 +67,7 @@ async def due_events(services: Services) -> list[tuple[int, str]]:
     due: list[tuple[int, str]] = []
     after = feed_cursor(0)
     while True:
-        events = await list_events(services, Principal("test"), wanted, 200, after)
+        events = await list_events(services, ANYBODY, wanted, 200, after)
         due += [(event.number, event.job_id) for event in events.page.items]
         if not events.page.has_next:
             return due

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.children import Child, kept
 from gateway.devstack.ports import choose_port
-from gateway.gateway_process import graphql_url
+from gateway.urls import graphql_url
 from tests.chaos.ledger import LEDGER, now
 from tests.chaos.member import FOLDER, PLANT, SKEW, STALLS
 from tests.chaos.receiver import KEY
@@ -42,6 +42,7 @@ _SETTINGS: Final = {
     "JOBGATE_MAX_IN_FLIGHT": "60",
     "JOBGATE_TASKS": "tests.chaos.tasks",
     "JOBGATE_SECRET_KEYS": KEY,
+    "JOBGATE_AUTH": "none",
     "JOBGATE_ALLOW_PRIVATE_ADDRESSES": "true",
 }
 

@@ -20,10 +20,12 @@ import storage.job_updates as job_updates
 import storage.signals as signals
 import storage.steering_updates as steering_updates
 import storage.transitions as transitions
+from jobs.access import EVERYWHERE, Principal, Reach
 from jobs.feed import JobEvent, feed_number
 from jobs.filters import EventFilter
 from jobs.lifecycle import Action
-from resolvers.services import Principal, Services
+from jobs.origins import Origin
+from resolvers.services import Services
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
 from worker.heart import Heart
@@ -81,13 +83,13 @@ def _subscribe_after_reading() -> None:
     ) -> AsyncGenerator[JobEvent, None]:
         position = services.hub.position if after is None else feed_number(after)
         while position < services.hub.position:
-            events = await services.events.read(position, _BATCH)
+            events = (await services.events.read(EVERYWHERE, position, _BATCH)).events
             for event in events:
                 yield event
             position = events[-1].number if events else services.hub.position
         # As long as it takes to ask somebody whether the caller may listen.
         await asyncio.sleep(10 * _HESITATION)
-        async with services.hub.subscribe(wanted, services.hub.position) as subscriber:
+        async with services.hub.subscribe(EVERYWHERE, wanted, services.hub.position) as subscriber:
             while True:
                 yield await subscriber.next()
 
@@ -100,13 +102,20 @@ def _pause_around_queued() -> None:
 
 def _cancel_what_was_read() -> None:
     async def cancel(
-        self: JobWriter, job_id: str, *, actor: str | None, reason: str | None, mark: str | None = None
+        self: JobWriter,
+        reach: Reach,
+        job_id: str,
+        *,
+        actor: str | None,
+        reason: str | None,
+        origin: Origin | None = None,
+        mark: str | None = None,
     ) -> Any:
         wanted = {"_id": {"$eq": job_id}, **steering_updates.steerable(Action.CANCEL)}
         if await self._jobs.find_one(wanted, {"_id": 1}) is None:
             return None
         await asyncio.sleep(_HESITATION)
-        return await self._move({"_id": {"$eq": job_id}}, steering_updates.cancel_update(actor, reason), mark)
+        return await self._move({"_id": {"$eq": job_id}}, steering_updates.cancel_update(actor, reason, origin), mark)
 
     _put(JobWriter, "cancel", cancel)
 

@@ -17,7 +17,7 @@ from tests.chaos import (
     loss_checks,
     schedule_checks,
 )
-from tests.chaos.caller_checks import start_waits
+from tests.chaos.caller_checks import in_turn, start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
 from tests.chaos.fleet import Frozen
@@ -76,7 +76,8 @@ def _sums(evidence: Evidence) -> Iterator[str]:
     happened = sum(fault.happened for fault in evidence.faults)
     attempts = len(evidence.effects)
     runs = len({(effect.job, effect.run) for effect in evidence.effects})
-    waits = sorted(wait for events in evidence.told.values() for wait in start_waits(events))
+    waits = [wait for told in evidence.told.values() for wait in start_waits(told)]
+    queued, turns = sorted(wait.seconds for wait in waits), sorted(turn for _, turn in in_turn(waits))
     settled = "never" if evidence.settled is None else f"{evidence.settled - evidence.healed:.1f} s after them"
     yield (
         f"  {happened} faults ({len(evidence.faults) - happened} more that met nobody) "
@@ -88,7 +89,8 @@ def _sums(evidence: Evidence) -> Iterator[str]:
     )
     yield f"  runs: {runs} executed, {attempts - runs} attempts more: {_why(evidence)}"
     yield f"  processes that got no turn for {WORTH_NOTING:g} s or more: {_starvation(evidence)}"
-    yield f"  stale results refused: {evidence.stale_finishes}; from queued to started: {_percentiles(waits)}"
+    yield f"  stale results refused: {evidence.stale_finishes}; from queued to started: {_percentiles(queued)}"
+    yield f"  of that, from their turn to started: {_percentiles(turns)}"
     yield f"  from a lost worker to the next attempt: {_percentiles(sorted(_rescues(evidence)))}"
 
 

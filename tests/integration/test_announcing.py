@@ -1,12 +1,13 @@
 """Whom a dispatch concerns: nobody looks in vain while the job is on its way."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from jobs.schedule import ScheduleSpec
-from storage.signals import Topic
+from storage.signals import Signals, Topic
 from tests.installation import Installation
 
 LATER = ScheduleSpec(start_at=datetime(2099, 1, 1, tzinfo=UTC))
@@ -33,3 +34,25 @@ async def test_whom_a_dispatch_concerns_is_woken(
     monkeypatch.setattr(installation.services.signals, "wake", lambda *topics: told.update(topics))
     await installation.dispatch(**changes)
     assert told == woken
+
+
+async def test_once_it_is_closed_nothing_is_being_sent_any_more(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Redis does not answer: its pool is closed next, and the pipeline goes back to it before."""
+    ended = False
+
+    async def send(*_: object) -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # As a pipeline does when it is given back.
+            await installation.services.events.head()
+            ended = True
+
+    signals = Signals(installation.services.signals._redis, "somewhere")
+    monkeypatch.setattr(signals, "_send", send)
+    signals.wake(Topic.OUTBOX)
+    await signals.close()
+    assert ended

@@ -7,17 +7,23 @@ import pytest
 import pytest_asyncio
 from pymongo import MongoClient
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.devstack import Servers
 from gateway.graphql_http import GraphQLEndpoint
-from schema.faults import OneOperation
+from gateway.page_policy import content_policy
+from jobs.feed import feed_cursor
+from schema.admission import Admission
+from schema.document_limits import DocumentLimits
+from schema.faults import PublicErrors
+from tests.costs import costless
 from tests.gateway import LiveGateway, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OURS: Final = "https://app.example.com"
 OTHER: Final = "https://evil.example.com"
+FOLLOW: Final = f'subscription {{ jobEvents(after: "{feed_cursor(0)}") {{ type }} }}'
 SAFE: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -25,6 +31,7 @@ SAFE: Final = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
+PAGE: Final = {header: value for header, value in SAFE.items() if header != "content-security-policy"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -85,6 +92,19 @@ async def test_pages_of_other_origins_may_not_open_a_websocket(gateway: LiveGate
     assert refused.value.response.status_code == 403
 
 
+async def test_a_page_of_another_origin_is_not_even_told_that_a_gateway_is_full(
+    servers: Servers, mongodb: MongoClient[dict[str, Any]]
+) -> None:
+    name = "test_browsers_full"
+    async with serving(servers.mongodb_url, servers.redis_url, name, max_connections=0) as gateway:
+        async with opened(gateway, None) as socket:
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+            assert socket.close_code == 1013
+        await test_pages_of_other_origins_may_not_open_a_websocket(gateway, OTHER)
+    mongodb.drop_database(name)
+
+
 def opened(gateway: LiveGateway, origin: str | None) -> connect:
     headers = None if origin is None else {"Origin": origin}
     address = f"ws://127.0.0.1:{gateway.port}/graphql"
@@ -105,12 +125,14 @@ async def test_an_answer_is_taken_for_what_it_is(gateway: LiveGateway, method: s
     assert {name: response.headers.get(name) for name in SAFE} == SAFE
 
 
-async def test_a_page_may_not_be_framed(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> None:
+async def test_the_page_may_do_what_stands_in_it(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> None:
     name = "test_browsers_page"
     async with serving(servers.mongodb_url, servers.redis_url, name, graphiql=True) as gateway:
         response = await gateway.http.get("/graphql", headers={"accept": "text/html"})
     mongodb.drop_database(name)
-    assert response.headers["content-security-policy"].startswith("frame-ancestors 'none'; ")
+    assert response.headers["content-security-policy"] == content_policy(response.text)
+    assert "'sha256-" in content_policy(response.text)
+    assert {header: response.headers.get(header) for header in PAGE} == PAGE
 
 
 async def test_an_answer_to_a_defect_says_nothing_of_it_and_is_as_safe(
@@ -121,10 +143,11 @@ async def test_an_answer_to_a_defect_says_nothing_of_it_and_is_as_safe(
 
     name = "test_browsers_defect"
     monkeypatch.setattr(GraphQLEndpoint, "get_context", fail)
-    async with serving(servers.mongodb_url, servers.redis_url, name) as gateway:
-        response = await gateway.http.post("/graphql", json={"query": "{ __typename }"})
+    async with serving(servers.mongodb_url, servers.redis_url, name, allowed_origins=OURS) as gateway:
+        response = await gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": OURS})
     mongodb.drop_database(name)
     assert response.status_code == 500
+    assert response.headers["access-control-allow-origin"] == OURS
     assert response.json() == {"errors": [{"message": "Something went wrong.", "extensions": {"code": "INTERNAL"}}]}
     assert {header: response.headers.get(header) for header in SAFE} == SAFE
 
@@ -136,7 +159,7 @@ async def test_a_defect_in_what_every_operation_passes_through_is_masked_too(
         raise ValueError("secret")
 
     name = "test_browsers_hook"
-    monkeypatch.setattr(OneOperation, "on_validate", fail)
+    monkeypatch.setattr(Admission, "on_execute", fail)
     headers = {"accept": "application/graphql-response+json"}
     async with serving(servers.mongodb_url, servers.redis_url, name) as gateway:
         response = await gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers=headers)
@@ -144,6 +167,34 @@ async def test_a_defect_in_what_every_operation_passes_through_is_masked_too(
     [error] = response.json()["errors"]
     assert (response.status_code, error["extensions"]["code"]) == (500, "INTERNAL")
     assert "secret" not in response.text
+
+
+@pytest.mark.parametrize(("passed", "hook"), [(DocumentLimits, "on_validate"), (PublicErrors, "on_stream_result")])
+@pytest.mark.parametrize("document", ["{ __typename }", FOLLOW])
+async def test_on_a_websocket_it_ends_the_operation_with_an_error(
+    gateway: LiveGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    passed: type,
+    hook: str,
+    document: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("secret")
+
+    await gateway.dispatched()
+    monkeypatch.setattr(passed, hook, fail)
+    async with gateway.socket() as socket:
+        await socket.subscribe("1", document)
+        answer = await socket.receive()
+        [error] = answer["payload"]
+        assert (answer["type"], answer["id"], error["extensions"]["code"]) == ("error", "1", "INTERNAL")
+        correlation = error["extensions"]["correlationId"]
+        assert error["message"] == f"Something went wrong ({correlation})."
+        assert [one.getMessage() for one in caplog.records if one.exc_info] == [f"unexpected error {correlation}"]
+        # Nothing more is said of it.
+        await socket.send({"type": "ping"})
+        assert await socket.receive() == {"type": "pong"}
 
 
 @pytest.mark.parametrize("document", ["{ __schema { types { name } } }", '{ __type(name: "Job") { name } }'])
@@ -179,7 +230,7 @@ async def test_a_slip_in_a_variable_is_none_either(gateway: LiveGateway) -> None
 async def test_switched_on_it_is_told(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> None:
     name = "test_browsers_schema"
     async with serving(servers.mongodb_url, servers.redis_url, name, introspection=True) as gateway:
-        assert (await gateway.ask('{ __type(name: "Job") { name } }')) == {"data": {"__type": {"name": "Job"}}}
+        assert costless(await gateway.ask('{ __type(name: "Job") { name } }')) == {"data": {"__type": {"name": "Job"}}}
         [error] = (await gateway.ask("{ job(id: 1) { idd } }"))["errors"]
     mongodb.drop_database(name)
     assert "Did you mean" in error["message"]

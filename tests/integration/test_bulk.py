@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.bulk import BulkOperation, BulkRequest, BulkStatus
 from jobs.errors import FilterTooSlow, InvalidInput
 from jobs.events import EventType
@@ -43,7 +44,7 @@ def owner(database: Database, name: str) -> BulkWriter:
 
 
 async def begun(database: Database, request: BulkRequest = CANCEL, name: str = "one") -> BulkOperation:
-    return await owner(database, name).begin(request, "op_1", actor="ann", now=NOW)
+    return await owner(database, name).begin(EVERYWHERE, request, "op_1", actor="ann", now=NOW)
 
 
 async def let_go(database: Database) -> None:
@@ -59,7 +60,7 @@ async def finished(installation: Installation, operation: BulkOperation, name: s
     runner = BulkRunner(operations, BulkWriter(database, operations), services.signals, services.clock)
     while await runner.run_once() == 0:
         pass
-    found = await operations.find(operation.id)
+    found = await operations.find(EVERYWHERE, operation.id)
     assert found is not None
     return found
 
@@ -153,8 +154,8 @@ async def test_retrying_many_waits_as_long_as_it_is_told_to(installation: Instal
     request = BulkRequest(Action.RETRY, SHOP, delay_ms=60_000)
     assert counts(await begin_bulk(installation.services, ANN, request)) == ("completed", 3, 3, 0)
     after = installation.services.clock.now()
-    for job in await installation.services.jobs.find_many(["job_00000", "job_00001", "job_00002"]):
-        found = await installation.services.jobs.find(job)
+    for job in await installation.services.jobs.find_many(EVERYWHERE, ["job_00000", "job_00001", "job_00002"]):
+        found = await installation.services.jobs.find(EVERYWHERE, job)
         assert found is not None
         assert found.next_run_at is not None
         assert before <= found.next_run_at - timedelta(minutes=1) <= after
@@ -165,7 +166,7 @@ async def test_deleting_many_leaves_live_jobs(installation: Installation, databa
     await database["jobs"].update_one({"_id": "job_00001"}, {"$set": {"status": "failed", "completed_at": NOW}})
     request = BulkRequest(Action.DELETE, SHOP)
     assert counts(await begin_bulk(installation.services, ANN, request)) == ("completed", 3, 1, 2)
-    assert set(await installation.services.jobs.find_many(["job_00000", "job_00001", "job_00002"])) == {
+    assert set(await installation.services.jobs.find_many(EVERYWHERE, ["job_00000", "job_00001", "job_00002"])) == {
         "job_00000",
         "job_00002",
     }
@@ -184,7 +185,7 @@ async def test_a_dry_run_counts_the_same_way_and_changes_nothing(
     dry = await begin_bulk(installation.services, ANN, BulkRequest(action, SHOP, dry_run=True))
     assert await database["jobs"].find().to_list(None) == before
     assert (dry.dry_run, dry.status, dry.matched) == (True, BulkStatus.COMPLETED, 7)
-    assert await installation.services.operations.find(dry.id) == dry
+    assert await installation.services.operations.find(EVERYWHERE, dry.id) == dry
     assert counts(await begin_bulk(installation.services, ANN, BulkRequest(action, SHOP))) == counts(dry)
 
 
@@ -220,7 +221,7 @@ async def test_a_search_that_takes_too_long_is_an_error_and_begins_nothing(datab
     slow = BulkRequest(Action.CANCEL, JobFilter(input=(InputMatch("a.b", {"c": 1}),)))
     writer = BulkWriter(database, Operations(database, "one"), search_timeout_ms=1)
     with pytest.raises(FilterTooSlow):
-        await writer.begin(slow, "op_1", actor=None, now=NOW)
+        await writer.begin(EVERYWHERE, slow, "op_1", actor=None, now=NOW)
     assert await database["operations"].count_documents({}) == 0
 
 
@@ -310,7 +311,7 @@ async def test_a_step_whose_process_was_killed_is_undone_by_whoever_takes_over(
     step.cancel()
     with suppress(asyncio.CancelledError):
         await step
-    assert counts(await operations.find("op_1")) == ("completed", 3, 3, 0)
+    assert counts(await operations.find(EVERYWHERE, "op_1")) == ("completed", 3, 3, 0)
     assert sorted(await cancellations(database)) == [f"job_{number:05}" for number in range(3)]
 
 
@@ -341,7 +342,7 @@ async def test_one_that_was_taken_over_changes_nothing_any_more(database: Databa
     assert counts(moved) == ("running", STEP + 1, STEP, 0)
     # The same once more, from what was known before the step: as two loops of one process would have it.
     assert await owner(database, "two").advance(taken, NOW) is None
-    assert await Operations(database, "two").find("op_1") == moved
+    assert await Operations(database, "two").find(EVERYWHERE, "op_1") == moved
     assert await database["jobs"].count_documents({"retry_count": 1}) == STEP
 
 
@@ -399,7 +400,7 @@ async def test_a_process_holds_only_so_many_operations_at_a_time(
     await fill(database, 1)
     waiting = [f"op_{number}" for number in range(MAX_HELD + 1)]
     for operation_id in waiting:
-        await owner(database, "one").begin(CANCEL, operation_id, actor="ann", now=NOW)
+        await owner(database, "one").begin(EVERYWHERE, CANCEL, operation_id, actor="ann", now=NOW)
     await let_go(database)
     runner = BulkRunner(operations, BulkWriter(database, operations), services.signals, services.clock)
     runner._running.extend([await begun_again(operations) for _ in range(MAX_HELD)])

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from jobs.access import EVERYWHERE
 from jobs.errors import NotWritten, StoreUnavailable
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -40,17 +41,21 @@ async def run_one(
         claims=Batcher(claims or writer.claim_many),
         finishes=Batcher(writer.finish_many),
         progress=Batcher(writer.report_progress_many),
-        find=find or services.jobs.find,
+        find=find or partial(services.jobs.find, EVERYWHERE),
         pause=partial(pause_unschedulable, writer),
     )
     tasks = TaskRegistry([define("demo.echo", handler)])
     terms = Terms("w1", lease, timedelta(seconds=1))
-    executor = Executor(tasks, running, writes, services.signals, services.clock, terms)
+    executor = Executor(tasks, running, writes, services.signals, services.clock, terms, beat=nothing)
     job = await installation.dispatch(input="heard")
     assert job.run is not None
     await executor.look_at(first_nudge(job, job.run))
     assert await running.wait_until_idle(10)
     return await installation.job(job)
+
+
+def nothing() -> None:
+    """Nobody cancels anything here."""
 
 
 async def echo(_: TaskContext, value: Any) -> Any:

@@ -1,8 +1,6 @@
 """What must not bring everything to a stop: jobs, nudges, events and stores that are not as they should be."""
 
 import asyncio
-import os
-import signal
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +12,7 @@ import pytest
 import redis.asyncio
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.filters import EventFilter
 from jobs.job import Job
@@ -32,6 +31,7 @@ from storage.wakeups import Wakeups
 from tests.conftest import StartServers, opened
 from tests.factories import NOW, every
 from tests.installation import ANN, Installation, installed, offer
+from tests.processes import frozen
 from worker.context import CancelReason, TaskContext
 
 DONE = (EventType.JOB_COMPLETED, EventType.JOB_FAILED)
@@ -78,7 +78,7 @@ async def test_a_run_whose_zone_is_gone_is_recorded_and_its_job_paused(
     job = await installation.dispatch(schedule=every(1))
     await spoil(database, job)
     await installation.worker({"demo.echo": echo})
-    await installation.until(job, *DONE)
+    await installation.until(job, EventType.JOB_PAUSED)
     ended = await installation.job(job)
     assert (ended.status, ended.tally.completed) == (JobStatus.PAUSED, 1)
 
@@ -222,7 +222,10 @@ async def test_an_event_that_a_gateway_does_not_know_fails_those_who_wait_for_it
     await hub.start()
     await database["events"].insert_many([logged(1), logged(2), logged(3, type="job.teleported"), logged(4), logged(5)])
     async with asyncio.timeout(10):
-        async with hub.subscribe(EventFilter(), 0) as present, hub.subscribe(EventFilter(), 3) as ahead:
+        async with (
+            hub.subscribe(EVERYWHERE, EventFilter(), 0) as present,
+            hub.subscribe(EVERYWHERE, EventFilter(), 3) as ahead,
+        ):
             wakeups.wake(Topic.FEED)
             assert [(await present.next()).number for _ in range(2)] == [1, 2]
             with pytest.raises(ValueError, match=r"job\.teleported"):
@@ -230,7 +233,7 @@ async def test_an_event_that_a_gateway_does_not_know_fails_those_who_wait_for_it
             # Who has come behind that event elsewhere misses nothing.
             assert [(await ahead.next()).number for _ in range(2)] == [4, 5]
         assert hub.position == 5
-        async with hub.subscribe(EventFilter(), hub.position) as later:
+        async with hub.subscribe(EVERYWHERE, EventFilter(), hub.position) as later:
             await database["events"].insert_one(logged(6))
             wakeups.wake(Topic.FEED)
             assert (await later.next()).number == 6
@@ -281,12 +284,9 @@ async def test_a_worker_that_hears_nothing_of_the_database_stops_its_runs_in_tim
             await installation.worker({"demo.wait": wait})
             job = await installation.dispatch("demo.wait")
             await installation.until(job, EventType.JOB_STARTED)
-            os.kill(stack.mongod.pid, signal.SIGSTOP)
-            try:
+            with frozen(stack.mongod.pid):
                 async with asyncio.timeout(installation.config.lease.total_seconds()):
                     await stopped.wait()
-            finally:
-                os.kill(stack.mongod.pid, signal.SIGCONT)
             await installation.until(job, *DONE)
             done = await installation.job(job)
             assert done.result == "at the second go"

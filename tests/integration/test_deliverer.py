@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.webhooks import Delivery, DeliveryStatus
 from storage.client import Database
 from storage.sealing import Sealer
@@ -65,7 +66,7 @@ async def test_a_receiver_that_is_gone_ends_what_waits_for_it_as_well(post: Post
         found = await post.attempt()
     assert len(server.requests) == 1
     assert events_of(found) == {(DeliveryStatus.DEAD, GONE): 1, (DeliveryStatus.DEAD, OFF): 2}
-    [webhook] = await post.webhooks.list_all()
+    [webhook] = await post.webhooks.list_all(EVERYWHERE)
     assert (webhook.enabled, webhook.disabled_reason) == (False, "it answered 410 Gone")
 
 
@@ -80,7 +81,7 @@ async def test_an_answer_to_an_earlier_setting_does_not_end_the_new_one(post: Po
         await post.due_later(2)
         found = await post.attempt()
     assert events_of(found) == {(DeliveryStatus.DEAD, GONE): 1, (DeliveryStatus.PENDING, None): 2}
-    assert [one.enabled for one in await post.webhooks.list_all()] == [True]
+    assert [one.enabled for one in await post.webhooks.list_all(EVERYWHERE)] == [True]
 
 
 async def test_after_five_days_of_failure_an_answer_to_an_earlier_setting_is_a_failure_like_any_other(
@@ -96,7 +97,7 @@ async def test_after_five_days_of_failure_an_answer_to_an_earlier_setting_is_a_f
         await post.due()
         [delivery] = await post.attempt()
     assert (delivery.status, delivery.tries, len(delivery.attempts)) == (DeliveryStatus.PENDING, 1, 1)
-    assert [one.enabled for one in await post.webhooks.list_all()] == [True]
+    assert [one.enabled for one in await post.webhooks.list_all(EVERYWHERE)] == [True]
 
 
 async def test_after_five_days_of_failure_a_webhook_is_switched_off(post: Post) -> None:
@@ -106,7 +107,7 @@ async def test_after_five_days_of_failure_a_webhook_is_switched_off(post: Post) 
         await post.due()
         [delivery] = await post.attempt()
     assert (delivery.status, delivery.reason) == (DeliveryStatus.DEAD, "failed 1 times, last: it answered 500")
-    assert [one.disabled_reason for one in await post.webhooks.list_all()] == ["it has failed for 5 days"]
+    assert [one.disabled_reason for one in await post.webhooks.list_all(EVERYWHERE)] == ["it has failed for 5 days"]
 
 
 async def test_a_webhook_is_switched_off_before_that_is_noted_of_the_delivery(post: Post) -> None:
@@ -121,7 +122,7 @@ async def test_a_webhook_is_switched_off_before_that_is_noted_of_the_delivery(po
         await post.due()
         [delivery] = await post.attempt()
     assert delivery.status is DeliveryStatus.PENDING
-    assert [one.enabled for one in await post.webhooks.list_all()] == [False]
+    assert [one.enabled for one in await post.webhooks.list_all(EVERYWHERE)] == [False]
 
 
 async def test_what_is_due_to_a_webhook_that_is_switched_off_is_not_sent(post: Post) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from jobs.times import EPOCH
@@ -33,7 +34,7 @@ async def deliveries(installation: Installation, database: Database) -> Deliveri
     webhooks = Webhooks(database, Sealer([os.urandom(32)]))
     asked = (EventType.JOB_SCHEDULED, EventType.JOB_QUEUED)
     url, now = "https://hooks.example.com", installation.services.clock.now()
-    await webhooks.set(NewWebhook(url, asked, JobFilter(), None, None, 0, b"s" * 32, now), HOOK)
+    await webhooks.set(NewWebhook(url, asked, JobFilter(), None, None, 0, b"s" * 32, now, payloads=True), HOOK)
     for _ in range(2):
         await installation.dispatch()
     await Outbox(database).relay(10)
@@ -54,7 +55,7 @@ def attempt(at: datetime) -> Try:
 
 
 async def known(deliveries: Deliveries) -> list[Delivery]:
-    return list((await deliveries.pages([HOOK], None, 100, None))[HOOK].items)
+    return list((await deliveries.pages(EVERYWHERE, [HOOK], None, 100, None))[HOOK].items)
 
 
 async def test_only_the_first_of_each_job_may_be_attempted(installation: Installation, deliveries: Deliveries) -> None:
@@ -150,8 +151,8 @@ async def test_what_is_asked_for_again_while_it_is_attempted_is_not_made_twice(
 ) -> None:
     now = installation.services.clock.now()
     [first, _] = await claim(deliveries, now)
-    asked = await deliveries.redeliver(first.delivery.id)
-    assert asked == await deliveries.find(first.delivery.id)
+    asked = await deliveries.redeliver(EVERYWHERE, first.delivery.id)
+    assert asked == await deliveries.find(EVERYWHERE, first.delivery.id)
     assert first.delivery.id not in {
         one.delivery.id for one in await claim(deliveries, installation.services.clock.now())
     }

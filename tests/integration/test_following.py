@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.access import EVERYWHERE, Reach
 from jobs.errors import BadCursor, CursorExpired, InvalidInput
 from jobs.events import EventType
 from jobs.feed import JobEvent, feed_cursor
@@ -15,7 +16,7 @@ from resolvers.following import job_events
 from resolvers.hub import EventHub
 from resolvers.log import events_of_jobs, list_events
 from storage.client import Database
-from storage.events import EventLog
+from storage.events import EventLog, Passage
 from storage.outbox import Deposed, Outbox
 from storage.redis import close_redis, open_redis
 from storage.signals import Topic
@@ -71,7 +72,7 @@ async def test_a_filter_holds_for_replay_and_live(installation: Installation, da
     assert (queued.job_id, queued.type) == (job_id, EventType.JOB_QUEUED)
     only_cancelled = EventFilter(types=(EventType.JOB_CANCELLED,))
     following = asyncio.create_task(taken(installation, 1, only_cancelled, feed_cursor(0)))
-    job = await installation.services.jobs.find(job_id)
+    job = await installation.services.jobs.find(EVERYWHERE, job_id)
     assert job is not None
     await installation.cancel(job)
     await Outbox(database).relay(10)
@@ -95,13 +96,15 @@ class PrunedMeanwhile(EventLog):
 
     up_to = 4
 
-    async def read(self, after: int, limit: int) -> list[JobEvent]:
+    async def read(self, reach: Reach, after: int, limit: int) -> Passage:
         await self._events.delete_many({"_id": {"$lte": self.up_to}})
-        return await super().read(after, limit)
+        return await super().read(reach, after, limit)
 
-    async def of_jobs(self, job_ids: Sequence[str], after: int, limit: int) -> Mapping[str, list[JobEvent]]:
+    async def of_jobs(
+        self, reach: Reach, job_ids: Sequence[str], after: int, limit: int
+    ) -> Mapping[str, list[JobEvent]]:
         await self._events.delete_many({"_id": {"$lte": self.up_to}})
-        return await super().of_jobs(job_ids, after, limit)
+        return await super().of_jobs(reach, job_ids, after, limit)
 
 
 async def test_a_replay_that_pruning_overtakes_fails_rather_than_to_leave_something_out(
@@ -173,7 +176,11 @@ async def test_a_gateway_that_pruning_overtakes_tells_those_who_miss_something(
     redis = await open_redis(redis_url, database.name)
     hub = EventHub(EventLog(database), Wakeups(redis, database.name, []))
     hub.position = 1
-    async with hub.subscribe(ALL, 1) as behind, hub.subscribe(ALL, 4) as level, hub.subscribe(ALL, 6) as ahead:
+    async with (
+        hub.subscribe(EVERYWHERE, ALL, 1) as behind,
+        hub.subscribe(EVERYWHERE, ALL, 4) as level,
+        hub.subscribe(EVERYWHERE, ALL, 6) as ahead,
+    ):
         await hub._hand_out()
         for subscriber, expected in ((level, events[4:]), (ahead, events[6:])):
             assert [await subscriber.next() for _ in expected] == expected
@@ -185,7 +192,7 @@ async def test_a_gateway_that_pruning_overtakes_tells_those_who_miss_something(
 async def test_a_gateway_that_is_level_goes_on_over_pruned_events(
     installation: Installation, database: Database
 ) -> None:
-    async with installation.services.hub.subscribe(ALL, 0) as subscriber:
+    async with installation.services.hub.subscribe(EVERYWHERE, ALL, 0) as subscriber:
         first = await relayed(installation, database, 2)
         await database["events"].delete_many({"_id": {"$lte": 3}})
         second = await relayed(installation, database, 1)
@@ -214,6 +221,6 @@ async def test_a_second_relay_is_fenced_by_the_numbers_of_the_log(
     for outcome in outcomes:
         assert isinstance(outcome, list | Deposed), outcome
     await outbox.relay(10)
-    events = await installation.services.events.read(0, 100)
+    events = (await installation.services.events.read(EVERYWHERE, 0, 100)).events
     assert [(event.number, event.seq) for event in events] == [(1, 1), (2, 2)]
     assert await outbox.relay(10) == []

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.devstack import Servers
 from gateway.standing_in import StandIn
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.lifecycle import JobStatus
 from storage.client import Database
@@ -30,7 +31,7 @@ async def test_a_gateway_gives_back_what_a_lost_worker_had(
         assert claimed is not None
         async with asyncio.timeout(DEADLINE), gateway.socket() as socket:
             await socket.subscribe("1", "subscription ($after: String) { jobEvents(after: $after) { type } }")
-            while (job := await jobs.find(job_id)) is None or job.status is not JobStatus.QUEUED:
+            while (job := await jobs.find(EVERYWHERE, job_id)) is None or job.status is not JobStatus.QUEUED:
                 await socket.next("1", "jobEvents")
         assert job.run is not None
         assert (job.run.attempt, job.run.expiries) == (2, 1)

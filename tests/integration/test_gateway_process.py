@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 
-from gateway.gateway_process import listen
+from starlette.applications import Starlette
+
+from gateway.gateway_process import _uvicorn_config, listen
 
 
 def test_an_answer_is_not_held_back_for_the_sake_of_fuller_packets() -> None:
@@ -22,3 +25,8 @@ def test_a_client_that_has_vanished_is_given_up_when_nothing_is_acknowledged() -
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 40_000
         client.close()
+
+
+def test_an_idle_connection_is_closed_by_the_client_and_not_by_the_gateway() -> None:
+    """Whose request would meet it: 60 s are the longest that the usual proxies and clients keep one."""
+    assert _uvicorn_config(Starlette(), timedelta(seconds=20)).timeout_keep_alive > 60

@@ -1,8 +1,6 @@
 """A gateway whose stores go away, and come back."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +8,7 @@ from gateway.devstack import Devstack
 from jobs.events import EventType
 from tests.conftest import StartServers
 from tests.gateway import DISPATCH, Answer, LiveGateway, serving
+from tests.processes import frozen
 
 VALID = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd"}
 
@@ -80,10 +79,7 @@ async def test_a_frozen_redis_holds_up_no_dispatch(own_servers: StartServers) ->
     stack = await own_servers()
     async with serving_on(stack) as gateway:
         await gateway.dispatched()
-        os.kill(stack.redis.pid, signal.SIGSTOP)
-        try:
+        with frozen(stack.redis.pid):
             for _ in range(3):
                 async with asyncio.timeout(1.5):
                     await gateway.dispatched()
-        finally:
-            os.kill(stack.redis.pid, signal.SIGCONT)

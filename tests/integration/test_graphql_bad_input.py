@@ -175,7 +175,7 @@ def wrong(place: Place) -> Iterator[tuple[Any, str]]:
         yield "LOST", f"Value 'LOST' does not exist in '{bare.name}' enum."
         yield NE, f"Enum '{bare.name}' cannot represent non-string value: {NE}."
     elif isinstance(bare, GraphQLInputObjectType):
-        yield "x", f"Expected value of type '{bare.name}' to be an object, found: 'x'."
+        yield "x", f"Expected value of type '{bare.name}' to be an object"
         yield (
             right(bare) | {"$where": "1"},
             f"Expected value of type '{bare.name}' not to include unknown field '$where'",

@@ -1,12 +1,11 @@
 """A gateway that is asked for more than it may work on at a time."""
 
 import asyncio
-import os
-import signal
 from collections import Counter
 
 from tests.conftest import StartServers
 from tests.gateway import DISPATCH, serving
+from tests.processes import frozen
 
 VALID = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd"}
 
@@ -15,13 +14,10 @@ async def test_what_is_too_much_is_refused_at_once_and_nothing_of_it_is_begun(ow
     stack = await own_servers()
     async with serving(stack.mongod.url, stack.redis.url, "test", max_in_flight=2) as gateway:
         await gateway.dispatched()
-        os.kill(stack.mongod.pid, signal.SIGSTOP)
-        try:
+        with frozen(stack.mongod.pid):
             asked = [asyncio.ensure_future(gateway.ask(DISPATCH, input=VALID)) for _ in range(3)]
             # The others are still waiting for MongoDB, which would answer them with a fault of its own.
             [refused], _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            os.kill(stack.mongod.pid, signal.SIGCONT)
         [error] = refused.result()["errors"]
         assert error["extensions"] == {"code": "UNAVAILABLE", "retryAfter": 1.0}
         assert error["message"].startswith("this gateway has too much to do: nothing was begun")
@@ -40,14 +36,11 @@ async def test_sockets_are_under_the_same_limit_and_subscriptions_do_not_count(o
     async with limit as gateway, gateway.socket() as socket:
         await socket.subscribe("followed", "subscription { jobEvents { type } }")
         await gateway.until_subscribers(1)
-        os.kill(stack.mongod.pid, signal.SIGSTOP)
-        try:
+        with frozen(stack.mongod.pid):
             for name in ("waits", "refused"):
                 await socket.subscribe(name, "{ jobs { nodes { id } } }")
             told = await socket.receive()
             await socket.subscribe("followed too", "subscription { jobEvents { type } }")
             await gateway.until_subscribers(2)
-        finally:
-            os.kill(stack.mongod.pid, signal.SIGCONT)
         assert (told["type"], told["id"]) == ("error", "refused")
         assert [error["extensions"]["code"] for error in told["payload"]] == ["UNAVAILABLE"]

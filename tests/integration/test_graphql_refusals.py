@@ -9,6 +9,7 @@ import pytest_asyncio
 from pymongo import MongoClient
 
 from gateway.devstack import Servers
+from tests.costs import costless
 from tests.gateway import DISPATCH, LiveGateway, serving_for_all
 
 # One gateway for all: nothing here may leave anything behind in it.
@@ -206,7 +207,7 @@ YEARS: Final = "a DateTime lies between the years 1970 and 9998"
 async def test_a_variable_of_the_wrong_kind_is_named(
     gateway: LiveGateway, changes: dict[str, Any], place: str, message: str
 ) -> None:
-    assert await gateway.ask(DISPATCH, input=VALID | changes) == {
+    assert costless(await gateway.ask(DISPATCH, input=VALID | changes)) == {
         "errors": [
             {
                 "message": f"Variable '$input' has invalid value at .{place}: {message}",

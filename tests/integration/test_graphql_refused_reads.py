@@ -9,6 +9,7 @@ from pymongo import MongoClient
 
 from gateway.devstack import Servers
 from jobs.paging import Order, OrderField, job_cursor
+from tests.costs import costless
 from tests.factories import make_job
 from tests.gateway import LiveGateway, serving_for_all
 
@@ -48,7 +49,7 @@ async def gateway(servers: Servers, mongodb: MongoClient[dict[str, Any]]) -> Asy
 async def test_a_list_is_refused_with_the_argument_that_is_wrong(
     gateway: LiveGateway, arguments: str, code: str, path: str, message: str
 ) -> None:
-    assert await gateway.ask(f"{{ jobs({arguments}) {{ nodes {{ id }} }} }}") == {
+    assert costless(await gateway.ask(f"{{ jobs({arguments}) {{ nodes {{ id }} }} }}")) == {
         "data": None,
         "errors": [
             {

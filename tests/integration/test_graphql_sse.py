@@ -13,6 +13,7 @@ from gateway.devstack import Servers
 from jobs.errors import SubscriberTooSlow
 from jobs.events import EventType
 from jobs.feed import feed_cursor
+from tests.costs import costless
 from tests.event_streams import Event, Stream
 from tests.gateway import LiveGateway, serving, serving_for_all
 
@@ -77,7 +78,7 @@ async def test_who_takes_json_as_well_gets_a_stream_of_subscriptions_only(
 ) -> None:
     response = await ask(gateway, accept, TYPENAME)
     assert response.headers["content-type"] == media_type
-    assert response.json() == {"data": {"__typename": "Query"}}
+    assert costless(response.json()) == {"data": {"__typename": "Query"}}
     async with gateway.stream(FOLLOW, accept=accept) as stream:
         assert stream.response.headers["content-type"] == "text/event-stream; charset=utf-8"
         await gateway.until_subscribers(1)
@@ -169,17 +170,21 @@ async def test_what_is_wrong_with_the_request_is_told_by_its_status(
 async def test_an_event_ends_with_two_line_feeds_and_its_id_is_its_cursor(gateway: LiveGateway) -> None:
     before, first, second = await cursors_of_a_job(gateway)
     document = "subscription ($after: String) { jobEvents(after: $after) { type } }"
+    cost = '"extensions":{"cost":{"estimated":1,"limit":25000}}'
     async with gateway.stream(document, after=before) as stream:
         written = [await stream.written() for _ in range(2)]
     assert written == [
-        f'id: {first}\nevent: next\ndata: {{"data":{{"jobEvents":{{"type":"JOB_SCHEDULED"}}}}}}',
+        f'id: {first}\nevent: next\ndata: {{"data":{{"jobEvents":{{"type":"JOB_SCHEDULED"}}}},{cost}}}',
         f'id: {second}\nevent: next\ndata: {{"data":{{"jobEvents":{{"type":"JOB_QUEUED"}}}}}}',
     ]
 
 
 async def test_the_end_has_data_so_that_event_sources_tell_of_it(gateway: LiveGateway) -> None:
     response = await ask(gateway, STREAM, TYPENAME)
-    assert response.text == 'event: next\ndata: {"data":{"__typename":"Query"}}\n\nevent: complete\ndata: \n\n'
+    cost = '"extensions":{"cost":{"estimated":1,"limit":25000}}'
+    assert (
+        response.text == f'event: next\ndata: {{"data":{{"__typename":"Query"}},{cost}}}\n\nevent: complete\ndata: \n\n'
+    )
 
 
 async def test_nothing_on_the_way_keeps_a_stream_or_holds_it_back(gateway: LiveGateway) -> None:

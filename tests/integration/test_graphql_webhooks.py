@@ -26,7 +26,8 @@ HOSTILE = [
     ("https://", "has no host"),
     ("https://0177.0.0.1/", "is not a URL: Invalid IPv4 address: '0177.0.0.1'"),
     ("https://\uff11\uff12\uff17.0.0.1/", "is not a URL: Invalid IDNA hostname: '\uff11\uff12\uff17.0.0.1'"),
-    ("https://user:password@hooks.example.com", "must not hold a user or password: send a header"),
+    ("https://xn--ss.de", "is not a URL: it cannot be decoded"),
+    ("https://user:password@hooks.example.com", "must not hold a user or password"),
     ("https://" + "a" * 2000 + ".example.com", "is longer than 2000 characters"),
     *(
         (f"https://{host}/", "does not lead to a public address")
@@ -141,7 +142,7 @@ async def test_there_are_no_more_than_a_thousand(
         stored.insert_many([first | {"_id": f"wh_{number}", "url": f"{URL}/{number}"} for number in range(998)])
         assert (await set_webhook(gateway, f"{URL}/last"))["__typename"] == "WebhookSet"
         answer = await set_webhook(gateway, f"{URL}/too-many")
-        message = "there are 1000 webhooks, as many as there may be"
+        message = "there are as many webhooks as there may be"
         assert answer["issues"] == [{"path": ["input", "url"], "message": message}]
         # One that is there can be set again all the same.
         assert (await set_webhook(gateway, URL))["__typename"] == "WebhookSet"

@@ -10,8 +10,8 @@ import pytest_asyncio
 from pymongo import MongoClient
 from websockets.asyncio.client import connect
 
-from gateway.app import GRAPHQL_PATH
 from gateway.devstack import Servers
+from gateway.urls import GRAPHQL_PATH
 from tests.gateway import HOST, LiveGateway, serving, serving_for_all
 from tests.sockets import Socket
 

@@ -1,7 +1,8 @@
 """No query of the product scans a collection: each is explained, with enough jobs that the planner has a choice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 from pymongo.errors import OperationFailure
 
+from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.filters import JobFilter
 from jobs.lifecycle import JobStatus
 from jobs.paging import Counted, Order, OrderField, PageRequest, job_cursor
 from storage.catching_up import CatchingUp
-from storage.client import Database
+from storage.client import Database, Driver
 from storage.documents import job_to_document
 from storage.events import EventLog
 from storage.executions import ExecutionReader
@@ -21,19 +24,55 @@ from storage.indexes import create_indexes, drop_if_there
 from storage.jobs import JobReader
 from storage.outbox import Outbox
 from storage.transitions import JobWriter
+from tests.conftest import opened, run
+from tests.databases import Databases
 from tests.factories import NOW, every, make_job
 
 PRODUCTS = 20
 JOBS = 4000
 
 
+@pytest.fixture(scope="module")
+def filled(servers: Servers, databases: Databases) -> Iterator[str]:
+    """The name of a database with jobs, for tests that only read them."""
+    name = databases.take()
+    run(fill_new(servers.mongodb_url, name))
+    yield name
+    databases.give_back(name)
+
+
 @pytest.fixture
-async def explained(database: Database) -> AsyncIterator["Explained"]:
-    documents = [document(number) for number in range(JOBS)]
-    await database["jobs"].insert_many(documents)
+async def explained(servers: Servers, filled: str) -> AsyncIterator["Explained"]:
+    async with opened(servers.mongodb_url, filled, Driver.MOTOR) as database:
+        # A plan that was good for another test would be used.
+        await database.command("planCacheClear", "jobs")
+        async with profiled(database) as explained:
+            yield explained
+
+
+@pytest.fixture
+async def changed(database: Database) -> AsyncIterator["Explained"]:
+    """The same with jobs of its own, for tests that change them."""
+    await fill(database)
+    async with profiled(database) as explained:
+        yield explained
+
+
+async def fill_new(url: str, name: str) -> None:
+    async with opened(url, name, Driver.MOTOR) as database:
+        await fill(database)
+
+
+async def fill(database: Database) -> None:
+    await database["jobs"].insert_many([document(number) for number in range(JOBS)])
+
+
+@asynccontextmanager
+async def profiled(database: Database) -> AsyncIterator["Explained"]:
     await database.command("profile", 2)
     yield Explained(database)
     await database.command("profile", 0)
+    await database["system.profile"].drop()
 
 
 class Explained:
@@ -94,7 +133,7 @@ def document(number: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("field", list(OrderField))
 async def test_every_order_reads_a_page_and_nothing_else_however_deep(explained: Explained, field: OrderField) -> None:
-    middle = await explained.jobs.find(f"job_{JOBS // 2:05}")
+    middle = await explained.jobs.find(EVERYWHERE, f"job_{JOBS // 2:05}")
     assert middle is not None
     for order in (Order(field, descending=True), Order(field, descending=False)):
         cursor = job_cursor(order, middle)
@@ -103,7 +142,7 @@ async def test_every_order_reads_a_page_and_nothing_else_however_deep(explained:
             PageRequest(100, after=cursor),
             PageRequest(100, before=cursor, backward=True),
         ):
-            page = await explained.jobs.page(JobFilter(), order, request)
+            page = await explained.jobs.page(EVERYWHERE, JobFilter(), order, request)
             assert len(page.items) == 100
     await explained.check(most=101)
 
@@ -132,7 +171,7 @@ OTHERS: list[dict[str, Any]] = [
 async def test_a_selective_filter_reads_little_more_than_its_page(
     explained: Explained, conditions: dict[str, Any]
 ) -> None:
-    page = await explained.jobs.page(JobFilter(**conditions), Order(), PageRequest(20))
+    page = await explained.jobs.page(EVERYWHERE, JobFilter(**conditions), Order(), PageRequest(20))
     assert page.items
     await explained.check(most=21)
 
@@ -142,7 +181,7 @@ async def test_every_filter_is_served_by_an_index_in_every_order(
     explained: Explained, conditions: dict[str, Any]
 ) -> None:
     for field in OrderField:
-        page = await explained.jobs.page(JobFilter(**conditions), Order(field), PageRequest(20))
+        page = await explained.jobs.page(EVERYWHERE, JobFilter(**conditions), Order(field), PageRequest(20))
         assert page.items
     assert all("COLLSCAN" not in plan["planSummary"] for plan in await explained.plans())
 
@@ -167,10 +206,10 @@ async def test_lists_by_product_env_and_status_read_their_page_in_every_order_an
     wanted = JobFilter(**conditions)
     for field in OrderField:
         for order in (Order(field, descending=True), Order(field, descending=False)):
-            page = await explained.jobs.page(wanted, order, PageRequest(10))
+            page = await explained.jobs.page(EVERYWHERE, wanted, order, PageRequest(10))
             assert len(page.items) == 10
             cursor = job_cursor(order, page.items[-1])
-            assert (await explained.jobs.page(wanted, order, PageRequest(10, after=cursor))).items
+            assert (await explained.jobs.page(EVERYWHERE, wanted, order, PageRequest(10, after=cursor))).items
     await explained.check(most=11)
 
 
@@ -186,19 +225,19 @@ async def test_lists_by_product_env_and_status_read_their_page_in_every_order_an
 async def test_lists_of_what_few_jobs_have_read_their_page(
     explained: Explained, conditions: dict[str, Any], field: OrderField
 ) -> None:
-    assert (await explained.jobs.page(JobFilter(**conditions), Order(field), PageRequest(10))).items
+    assert (await explained.jobs.page(EVERYWHERE, JobFilter(**conditions), Order(field), PageRequest(10))).items
     await explained.check(most=11)
 
 
 async def test_a_product_at_a_time_reads_what_it_had_then(explained: Explained) -> None:
     wanted = JobFilter(product=("product_3",), from_=NOW + timedelta(seconds=100), to=NOW + timedelta(seconds=200))
-    assert await explained.jobs.count(wanted) == Counted(20, exact=True)
+    assert await explained.jobs.count(EVERYWHERE, wanted) == Counted(20, exact=True)
     await explained.check(most=20)
 
 
 async def test_a_list_of_a_time_long_past_begins_there(explained: Explained) -> None:
     middle = NOW + timedelta(seconds=JOBS // 8)
-    page = await explained.jobs.page(JobFilter(to=middle), Order(), PageRequest(20))
+    page = await explained.jobs.page(EVERYWHERE, JobFilter(to=middle), Order(), PageRequest(20))
     assert [job.created_at for job in page.items[:4]] == [middle - timedelta(seconds=1)] * 4
     in_a_minute = 4 * 60
     await explained.check(most=in_a_minute + 21)
@@ -206,21 +245,21 @@ async def test_a_list_of_a_time_long_past_begins_there(explained: Explained) -> 
 
 async def test_a_list_of_one_product_reads_its_page_only(explained: Explained) -> None:
     wanted = JobFilter(product=("product_3",), env=("prd",))
-    page = await explained.jobs.page(wanted, Order(), PageRequest(20))
-    await explained.jobs.page(wanted, Order(), PageRequest(20, after=job_cursor(Order(), page.items[-1])))
+    page = await explained.jobs.page(EVERYWHERE, wanted, Order(), PageRequest(20))
+    await explained.jobs.page(EVERYWHERE, wanted, Order(), PageRequest(20, after=job_cursor(Order(), page.items[-1])))
     await explained.check(most=21)
 
 
-async def test_catching_up_reads_what_it_takes_up_and_little_else(explained: Explained) -> None:
+async def test_catching_up_reads_what_it_takes_up_and_little_else(changed: Explained) -> None:
     tasks = [(f"namespace_{number}", f"task_{number}") for number in range(30)]
-    catching_up = CatchingUp(explained.database, tasks)
-    await explained.change({"status": "scheduled"}, {"paced": True})
-    await explained.change({"status": "queued"}, {"run.paced": True})
+    catching_up = CatchingUp(changed.database, tasks)
+    await changed.change({"status": "scheduled"}, {"paced": True})
+    await changed.change({"status": "queued"}, {"run.paced": True})
     _, jobs = await catching_up.next_behind("product_1", 10)
     assert {job.product for job in jobs} == {"product_10"}
     assert [job.next_run_at for job in jobs] == sorted(job.next_run_at for job in jobs if job.next_run_at)
     assert await catching_up.under_way("product_10", 5) == 5
-    await explained.check(most=10 + 30)
+    await changed.check(most=10 + 30)
 
 
 async def test_the_loops_read_what_they_move_and_little_else(explained: Explained) -> None:
@@ -231,23 +270,23 @@ async def test_the_loops_read_what_they_move_and_little_else(explained: Explaine
     tasks = [(f"namespace_{number}", f"task_{number}") for number in range(30)]
     assert len(await explained.jobs.backlog(tasks, 10, patience_ms=5000)) == 10
     await Outbox(explained.database).relay(10)
-    await writer.find_by_key("product_2", "prd", "key_2")
-    await explained.jobs.find_many(["job_00001", "job_00002"])
+    await writer.find_by_key(EVERYWHERE, "product_2", "prd", "key_2")
+    await explained.jobs.find_many(EVERYWHERE, ["job_00001", "job_00002"])
     # The first of each task's queue are compared with one another.
     await explained.check(most=10 + 30)
 
 
-async def test_the_walk_over_cron_jobs_reads_a_page_at_a_time_of_these_alone(explained: Explained) -> None:
+async def test_the_walk_over_cron_jobs_reads_a_page_at_a_time_of_these_alone(changed: Explained) -> None:
     rule = {"recurrence.kind": "cron", "recurrence.cron": "0 9 * * *", "recurrence.tz": "UTC"}
-    await explained.database["jobs"].update_many({"recurrence": {"$ne": None}}, {"$set": rule})
-    await explained.database.command("profile", 0)
-    await explained.database["system.profile"].drop()
-    await explained.database.command("profile", 2)
-    pages = [await explained.jobs.planned_by_cron(None, 50)]
-    pages.append(await explained.jobs.planned_by_cron(pages[0][-1], 1000))
+    await changed.database["jobs"].update_many({"recurrence": {"$ne": None}}, {"$set": rule})
+    await changed.database.command("profile", 0)
+    await changed.database["system.profile"].drop()
+    await changed.database.command("profile", 2)
+    pages = [await changed.jobs.planned_by_cron(None, 50)]
+    pages.append(await changed.jobs.planned_by_cron(pages[0][-1], 1000))
     assert [len(page) for page in pages] == [50, JOBS // 39 + 1 - 50]
     # The one that the page before ended with is passed over.
-    await explained.check(most=len(pages[1]) + 1)
+    await changed.check(most=len(pages[1]) + 1)
 
 
 def execution(number: int) -> dict[str, Any]:
@@ -272,12 +311,12 @@ async def test_the_log_and_the_histories_are_read_by_index(database: Database) -
     await database["jobs"].insert_many([document(1) | {"_id": job_id} for job_id in ids])
     await database.command("profile", 2)
     log = EventLog(database)
-    assert [told.number for told in await log.read(1998, 10)] == [1999, 2000]
+    assert [told.number for told in (await log.read(EVERYWHERE, 1998, 10)).events] == [1999, 2000]
     assert await log.head() == 2000
     await log.check_reaches(0)
-    deep = await log.of_jobs(ids, 1000, 3)
+    deep = await log.of_jobs(EVERYWHERE, ids, 1000, 3)
     assert [told.number for told in deep["job_7"]] == [1007, 1057, 1107]
-    histories = await ExecutionReader(database).histories(ids, 2, 1000)
+    histories = await ExecutionReader(database).histories(EVERYWHERE, ids, 2, 1000)
     assert [run.number for run in histories["job_8"].page.items] == [958, 908]
     explained = Explained(database)
     for collection, most in (("events", 2), ("jobs", 2 + 2 * 3)):

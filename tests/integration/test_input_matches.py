@@ -11,6 +11,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.errors import FilterTooSlow
 from jobs.filters import InputMatch, JobFilter
 from jobs.input_matches import matches_input
@@ -118,8 +119,8 @@ async def plans(database: Database) -> list[dict[str, Any]]:
 async def test_a_page_over_a_declared_index_reads_little_else(many: Database, equals: tuple[int, ...]) -> None:
     wanted = JobFilter(input=tuple(InputMatch("user.id", number) for number in equals))
     reader = JobReader(many)
-    page = await reader.page(wanted, Order(), PageRequest(20))
-    await reader.page(wanted, Order(), PageRequest(20, after=job_cursor(Order(), page.items[-1])))
+    page = await reader.page(EVERYWHERE, wanted, Order(), PageRequest(20))
+    await reader.page(EVERYWHERE, wanted, Order(), PageRequest(20, after=job_cursor(Order(), page.items[-1])))
     assert len(page.items) == 20
     assert {job.input["user"]["id"] for job in page.items} == set(equals)
     found = await plans(many)
@@ -134,9 +135,9 @@ async def test_a_page_over_a_declared_index_reads_little_else(many: Database, eq
 async def test_a_declared_index_serves_every_order_the_count_and_the_statistics(many: Database) -> None:
     wanted = JobFilter(input=(InputMatch("user.id", 7),))
     for field in OrderField:
-        assert len((await JobReader(many).page(wanted, Order(field), PageRequest(100))).items) == 40
-    assert await JobReader(many).count(wanted) == Counted(40, exact=True)
-    assert (await StatisticsReader(many).jobs(wanted)).total == 40
+        assert len((await JobReader(many).page(EVERYWHERE, wanted, Order(field), PageRequest(100))).items) == 40
+    assert await JobReader(many).count(EVERYWHERE, wanted) == Counted(40, exact=True)
+    assert (await StatisticsReader(many).jobs(EVERYWHERE, wanted)).total == 40
     found = await plans(many)
     assert [plan["planSummary"] for plan in found if "input.user.id" not in plan["planSummary"]] == []
     assert max(plan["docsExamined"] for plan in found) <= 41
@@ -145,14 +146,14 @@ async def test_a_declared_index_serves_every_order_the_count_and_the_statistics(
 async def test_a_scan_that_takes_too_long_is_told_from_a_store_that_is_away(many: Database) -> None:
     unindexed = JobFilter(input=(InputMatch("user.name", {"first": "Ann"}),))
     with pytest.raises(FilterTooSlow, match=r"within 0\.001 s: .*JOBGATE_INPUT_INDEXES"):
-        await JobReader(many, scan_timeout_ms=1).page(unindexed, Order(), PageRequest(20))
-    assert (await JobReader(many).page(unindexed, Order(), PageRequest(20))).items == []
+        await JobReader(many, scan_timeout_ms=1).page(EVERYWHERE, unindexed, Order(), PageRequest(20))
+    assert (await JobReader(many).page(EVERYWHERE, unindexed, Order(), PageRequest(20))).items == []
 
 
 async def test_other_lists_have_no_such_limit(many: Database) -> None:
     reader = JobReader(many, scan_timeout_ms=1)
-    assert len((await reader.page(JobFilter(status=()), Order(), PageRequest(200))).items) == 0
-    assert len((await reader.page(JobFilter(), Order(), PageRequest(200))).items) == 200
+    assert len((await reader.page(EVERYWHERE, JobFilter(status=()), Order(), PageRequest(200))).items) == 0
+    assert len((await reader.page(EVERYWHERE, JobFilter(), Order(), PageRequest(200))).items) == 200
     lists = [plan["command"] for plan in await plans(many) if "find" in plan["command"]]
     assert lists
     assert all("maxTimeMS" not in command for command in lists)

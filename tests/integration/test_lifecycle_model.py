@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pymongo import MongoClient
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.decisions import Failed, LeaseExpired, Outcome, Released, Succeeded, decide
 from jobs.dispatch import RetrySpec
 from jobs.errors import InvalidInput, JobNotFound
@@ -331,7 +332,7 @@ class Lives(RuleBasedStateMachine):
         steered = holds and attempt.job.steered != model.steered
         assert self._say(attempt, attempt.job, outcome) == ("steered" if steered else holds or was_ours)
         if steered:
-            reread = self.run(self.services.jobs.find(model.id))
+            reread = self.run(self.services.jobs.find(EVERYWHERE, model.id))
             assert reread is not None
             assert self._say(attempt, reread, outcome) is True
         if holds:

@@ -24,7 +24,7 @@ from tests.integration.test_indexes import execution
 from worker.pruner import LEASE, Pruner
 from worker.tasks import Handler
 
-ALL_KINDS = RetentionPolicy(DAY, DAY, DAY, executions=DAY, events=DAY, operations=DAY)
+ALL_KINDS = RetentionPolicy(DAY, DAY, DAY, executions=DAY, events=DAY, operations=DAY, audit=DAY)
 EVERY = timedelta(seconds=60)
 
 
@@ -51,10 +51,12 @@ async def fill(database: Database, age: timedelta) -> None:
         for collection, values in (("executions", execution(number)), ("operations", {"status": "completed"})):
             await database[collection].insert_one(values | {"_id": number})
             await database[collection].update_one({"_id": number}, [{"$set": {"completed_at": ago(age)}}])
+        await database["audit"].insert_one({"_id": number})
+        await database["audit"].update_one({"_id": number}, [{"$set": {"at": ago(age)}}])
 
 
 async def counts(database: Database) -> dict[str, int]:
-    collections = ("jobs", "executions", "events", "operations")
+    collections = ("jobs", "executions", "events", "operations", "audit")
     return {collection: len(await left(database, collection)) for collection in collections}
 
 
@@ -64,9 +66,9 @@ async def test_a_round_removes_what_is_old_of_every_kind_and_says_so(
     caplog.set_level(logging.INFO, "jobgate.prune")
     await fill(database, DAY)
     assert await pruner(installation, database, ALL_KINDS).run_once() == EVERY.total_seconds()
-    assert await counts(database) == {"jobs": 8, "executions": 0, "events": 1, "operations": 0}
+    assert await counts(database) == {"jobs": 8, "executions": 0, "events": 1, "operations": 0, "audit": 0}
     assert [record.message for record in caplog.records if record.name == "jobgate.prune"] == [
-        "pruned 2 events, 2 operations, 2 executions, 2 completed jobs, 2 failed jobs, 2 cancelled jobs"
+        "pruned 2 events, 2 operations, 2 entries of the audit, 2 executions, 2 completed jobs, 2 failed jobs, 2 cancelled jobs"
     ]
 
 
@@ -88,6 +90,7 @@ async def test_no_job_is_deleted_unless_it_is_asked_for(
     await pruner(installation, database, policy).run_once()
     is_kept = policy == KEEP_ALL
     expected = {"jobs": 14, "executions": 2, "events": 3 if is_kept else 1, "operations": 2 if is_kept else 0}
+    expected["audit"] = expected["operations"]
     assert await counts(database) == expected
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.errors import BadCursor
 from jobs.feed import Snapshot
 from jobs.filters import JobFilter, matches
@@ -134,9 +135,9 @@ async def test_a_filter_means_the_same_to_mongodb_and_to_values(
     wanted = JobFilter(**conditions)
     expected = {job.id for job in jobs if matches(wanted, job.id, snapshot(job))}
     reader = JobReader(any_database)
-    page = await reader.page(wanted, Order(), PageRequest(200))
+    page = await reader.page(EVERYWHERE, wanted, Order(), PageRequest(200))
     assert {job.id for job in page.items} == expected
-    assert await reader.count(wanted) == Counted(len(expected), exact=True)
+    assert await reader.count(EVERYWHERE, wanted) == Counted(len(expected), exact=True)
 
 
 async def test_every_two_conditions_combine(database: Database) -> None:
@@ -146,7 +147,7 @@ async def test_every_two_conditions_combine(database: Database) -> None:
     for one, other in itertools.combinations(CONDITIONS, 2):
         wanted = JobFilter(**one | other)
         expected = {job.id for job in jobs if matches(wanted, job.id, snapshot(job))}
-        page = await reader.page(wanted, Order(), PageRequest(200))
+        page = await reader.page(EVERYWHERE, wanted, Order(), PageRequest(200))
         assert {job.id for job in page.items} == expected, wanted
 
 
@@ -164,7 +165,7 @@ async def test_pages_cover_the_list_forward_and_backward(
     forward: list[str] = []
     after: str | None = None
     while True:
-        page = await reader.page(wanted, order, PageRequest(7, after=after))
+        page = await reader.page(EVERYWHERE, wanted, order, PageRequest(7, after=after))
         assert page.has_previous is (after is not None)
         forward += [job.id for job in page.items]
         if not page.has_next:
@@ -175,7 +176,7 @@ async def test_pages_cover_the_list_forward_and_backward(
     backward: list[str] = []
     before: str | None = None
     while True:
-        page = await reader.page(wanted, order, PageRequest(7, before=before, backward=True))
+        page = await reader.page(EVERYWHERE, wanted, order, PageRequest(7, before=before, backward=True))
         backward = [job.id for job in page.items] + backward
         if not page.has_previous:
             break
@@ -190,28 +191,28 @@ async def test_a_page_between_two_cursors(database: Database) -> None:
     expected = sorted_by(order, jobs)
     by_id = {job.id: job for job in jobs}
     after, before = job_cursor(order, by_id[expected[2]]), job_cursor(order, by_id[expected[9]])
-    page = await reader.page(JobFilter(), order, PageRequest(50, after=after, before=before))
+    page = await reader.page(EVERYWHERE, JobFilter(), order, PageRequest(50, after=after, before=before))
     assert [job.id for job in page.items] == expected[3:9]
-    page = await reader.page(JobFilter(), order, PageRequest(4, after=after, before=before, backward=True))
+    page = await reader.page(EVERYWHERE, JobFilter(), order, PageRequest(4, after=after, before=before, backward=True))
     assert [job.id for job in page.items] == expected[5:9]
 
 
 async def test_an_empty_page_and_an_empty_list(database: Database) -> None:
     reader = JobReader(database)
-    page = await reader.page(JobFilter(), Order(), PageRequest(10))
+    page = await reader.page(EVERYWHERE, JobFilter(), Order(), PageRequest(10))
     assert (list(page.items), page.has_next, page.has_previous) == ([], False, False)
     await store(database, sample(3))
-    page = await reader.page(JobFilter(), Order(), PageRequest(0))
+    page = await reader.page(EVERYWHERE, JobFilter(), Order(), PageRequest(0))
     assert (list(page.items), page.has_next) == ([], True)
 
 
 async def test_a_cursor_of_another_list_is_refused(database: Database) -> None:
     cursor = job_cursor(Order(OrderField.PRIORITY), make_job())
     with pytest.raises(BadCursor):
-        await JobReader(database).page(JobFilter(), Order(), PageRequest(10, after=cursor))
+        await JobReader(database).page(EVERYWHERE, JobFilter(), Order(), PageRequest(10, after=cursor))
 
 
 async def test_a_count_stops_at_its_bound(database: Database) -> None:
     await store(database, sample(20))
-    assert await JobReader(database).count(JobFilter(), bound=20) == Counted(20, exact=True)
-    assert await JobReader(database).count(JobFilter(), bound=19) == Counted(19, exact=False)
+    assert await JobReader(database).count(EVERYWHERE, JobFilter(), bound=20) == Counted(20, exact=True)
+    assert await JobReader(database).count(EVERYWHERE, JobFilter(), bound=19) == Counted(19, exact=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE, Reach
 from jobs.cron import CronError
 from jobs.decisions import Succeeded, decide
 from jobs.errors import StoreUnavailable
@@ -62,7 +63,7 @@ class Stored:
         return {document["_id"]: document async for document in self.jobs.find()}
 
     async def read(self, job_id: str) -> Job:
-        found = await self.installation.services.jobs.find(job_id)
+        found = await self.installation.services.jobs.find(EVERYWHERE, job_id)
         assert found is not None
         return found
 
@@ -110,8 +111,8 @@ class Meanwhile(JobReader):
         super().__init__(database)
         self._event = event
 
-    async def find_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
-        found = await super().find_many(job_ids)
+    async def find_many(self, reach: Reach, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        found = await super().find_many(reach, job_ids)
         await self._event()
         return found
 
@@ -124,8 +125,8 @@ class Restless(Meanwhile):
         await self._event()
         return found
 
-    async def find(self, job_id: str) -> Job | None:
-        found = await super().find(job_id)
+    async def find(self, reach: Reach, job_id: str) -> Job | None:
+        found = await super().find(reach, job_id)
         await self._event()
         return found
 

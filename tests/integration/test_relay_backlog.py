@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from jobs.access import EVERYWHERE
 from jobs.bulk import BulkRequest
 from jobs.events import EventType
 from jobs.feed import JobEvent
@@ -73,7 +74,7 @@ async def test_a_backlog_drains_to_the_last_event_each_told_once_and_in_the_orde
         await installation.cancel(job)
     while await Outbox(database).relay(LIMIT):
         pass
-    events = await installation.services.events.read(0, 10 * BACKLOG)
+    events = (await installation.services.events.read(EVERYWHERE, 0, 10 * BACKLOG)).events
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     for job in backlog:
         numbers = [event.seq for event in events if event.job_id == job.id]

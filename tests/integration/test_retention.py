@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.lifecycle import TERMINAL, JobStatus
 from storage.client import Database, aggregate
 from storage.documents import job_to_document
@@ -145,7 +146,7 @@ async def test_old_runs_leave_the_history_of_a_job_that_still_counts_them(databa
     retention = Retention(database, batch=10)
     for expected in (Pruned(10, more=True), Pruned(9, more=False), Pruned(0, more=False)):
         assert await retention.prune_executions(10 * DAY) == expected
-    history = (await ExecutionReader(database).histories(["job_1"], 100, None))["job_1"]
+    history = (await ExecutionReader(database).histories(EVERYWHERE, ["job_1"], 100, None))["job_1"]
     assert [run.number for run in history.page.items] == [25, 24, 23, 22, 21, 20]
     assert history.tally.completed == 25
 
@@ -194,6 +195,7 @@ MAKERS: dict[str, Callable[[int], dict[str, Any]]] = {
     "executions": lambda number: execution(number) | {"completed_at": end(number)},
     "operations": operation,
     "events": lambda number: event(number) | {"at": end(number)},
+    "audit": lambda number: {"_id": f"aud_{number}", "at": end(number)},
 }
 Prune = Callable[[Retention], Any]
 
@@ -205,6 +207,7 @@ Prune = Callable[[Retention], Any]
         ("executions", lambda retention: retention.prune_executions(DAY)),
         ("operations", lambda retention: retention.prune_operations(DAY)),
         ("events", lambda retention: retention.prune_events(DAY)),
+        ("audit", lambda retention: retention.prune_audit(DAY)),
     ],
 )
 async def test_no_more_is_looked_at_than_is_removed(database: Database, collection: str, prune: Prune) -> None:

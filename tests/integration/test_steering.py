@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.dispatch import RetrySpec
 from jobs.errors import InvalidInput, JobNotFound
 from jobs.events import EventType
@@ -224,7 +225,7 @@ async def test_a_deleted_job_is_gone_with_its_history_and_its_key_is_free(instal
     job = await installation.dispatch(idempotency_key="k")
     await installation.cancel(job)
     assert await delete(installation.services, ANN, job.id) == job.id
-    assert await installation.services.jobs.find(job.id) is None
+    assert await installation.services.jobs.find(EVERYWHERE, job.id) is None
     await installation.until(job, EventType.JOB_DELETED)
     with pytest.raises(JobNotFound):
         await delete(installation.services, ANN, job.id)

@@ -1,10 +1,8 @@
 """Leases and outages: a worker that lives is not called lost because nobody could hear it."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +18,7 @@ from storage.heartbeats import LeaseKeeper
 from storage.job_updates import Claim, first_nudge
 from tests.conftest import StartServers, opened
 from tests.installation import DEADLINE, Installation, installed, offer
+from tests.processes import frozen
 from worker.context import TaskContext
 from worker.sweeper import Sweeper
 
@@ -42,16 +41,6 @@ def stage(own_servers: StartServers, database_name: str) -> Stage:
                 yield stack, installation
 
     return set_up
-
-
-@contextmanager
-def stopped(stack: Devstack) -> Iterator[None]:
-    """The database answers nobody, and refuses nobody either."""
-    os.kill(stack.mongod.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(stack.mongod.pid, signal.SIGCONT)
 
 
 async def claimed(installation: Installation, lease: timedelta) -> tuple[Job, Run]:
@@ -86,7 +75,7 @@ async def sweep_until_lost(sweeper: Sweeper, installation: Installation, job: Jo
 async def an_outage_during(look: Awaitable[Any], stack: Devstack, is_over: Callable[[], bool], url: str) -> None:
     with closing(LeaseKeeper(url, "nowhere", LEASE)) as knocking:
         looking = asyncio.ensure_future(look)
-        with stopped(stack):
+        with frozen(stack.mongod.pid):
             await knock_until(is_over, knocking)
             assert not looking.done()
         await looking
@@ -177,7 +166,7 @@ async def test_behind_an_outage_no_second_attempt_begins_while_the_first_still_s
         await installation.until(decoy, EventType.JOB_QUEUED, times=2)
 
         began = clock.now()
-        with stopped(stack), closing(LeaseKeeper(url, "nowhere", lease)) as knocking:
+        with frozen(stack.mongod.pid), closing(LeaseKeeper(url, "nowhere", lease)) as knocking:
             await stopping.wait()
             await knock_until(lambda: clock.now() > began + lease, knocking)
         running = await installation.job(job)

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.errors import NotWritten, StoreUnavailable
 from jobs.lifecycle import JobStatus
 from resolvers.bulk import begin_bulk
@@ -168,7 +169,7 @@ async def test_an_operation_whose_first_jobs_hang_is_answered_in_time_and_goes_o
         assert counts(operation) == ("running", 1, 0, 0)
         async with asyncio.timeout(PROMISED):
             await asyncio.gather(*services.going_on)
-    assert counts(await services.operations.find(operation.id)) == ("completed", 1, 1, 0)
+    assert counts(await services.operations.find(EVERYWHERE, operation.id)) == ("completed", 1, 1, 0)
     assert not services.going_on
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.decisions import Failed, LeaseExpired, Outcome, Released, Succeeded, decide
 from jobs.job import Job, JobError, Run
 from jobs.lifecycle import JobStatus
@@ -57,7 +58,7 @@ class Store:
         return held
 
     async def get(self, job_id: str = "job_1") -> Job:
-        job = await self.reader.find(job_id)
+        job = await self.reader.find(EVERYWHERE, job_id)
         assert job is not None
         return job
 
@@ -102,8 +103,8 @@ async def test_a_taken_idempotency_key_is_refused_and_the_others_are_inserted(st
     answers = await store.writer.insert_many([NewJob(job, None, nudged=False) for job in others])
     assert isinstance(answers[0], KeyTaken)
     assert answers[1] is None
-    assert await store.reader.find("job_2") is None
-    assert await store.writer.find_by_key("shop", "prd", "k") == first
+    assert await store.reader.find(EVERYWHERE, "job_2") is None
+    assert await store.writer.find_by_key(EVERYWHERE, "shop", "prd", "k") == first
 
 
 async def test_the_same_key_in_another_env_is_another_key(store: Store) -> None:
@@ -300,7 +301,7 @@ async def test_cancelling(store: Store, status: str) -> None:
         delay = timedelta(hours=1 if status == "scheduled" else 0)
         await store.clock.synchronise()
         await store.dispatch(schedule=ScheduleSpec(start_at=store.clock.now() + delay))
-    cancelled = await store.writer.cancel("job_1", actor="$bob", reason="$no longer wanted")
+    cancelled = await store.writer.cancel(EVERYWHERE, "job_1", actor="$bob", reason="$no longer wanted")
     assert cancelled is not None
     assert (cancelled.status, cancelled.run, cancelled.next_run_at) == (JobStatus.CANCELLED, None, None)
     assert cancelled.cancelled is not None
@@ -315,7 +316,7 @@ async def test_cancelling(store: Store, status: str) -> None:
 
 async def test_a_late_result_of_a_cancelled_run_is_discarded(store: Store) -> None:
     job, run = await store.running()
-    cancelled = await store.writer.cancel("job_1", actor=None, reason=None)
+    cancelled = await store.writer.cancel(EVERYWHERE, "job_1", actor=None, reason=None)
     assert await store.finish(job, run, Succeeded(1)) is False
     assert await store.get() == cancelled
 
@@ -324,15 +325,15 @@ async def test_terminal_and_unknown_jobs_are_not_cancelled(store: Store) -> None
     job, run = await store.running()
     await store.finish(job, run, Succeeded(1))
     done = await store.get()
-    assert await store.writer.cancel("job_1", actor=None, reason=None) is None
-    assert await store.writer.cancel("job_9", actor=None, reason=None) is None
+    assert await store.writer.cancel(EVERYWHERE, "job_1", actor=None, reason=None) is None
+    assert await store.writer.cancel(EVERYWHERE, "job_9", actor=None, reason=None) is None
     assert await store.get() == done
 
 
 async def test_a_cancelled_job_is_not_claimed(store: Store) -> None:
     job = await store.dispatch()
     assert job.run is not None
-    await store.writer.cancel("job_1", actor=None, reason=None)
+    await store.writer.cancel(EVERYWHERE, "job_1", actor=None, reason=None)
     assert await store.claim(first_nudge(job, job.run)) is None
 
 
@@ -369,7 +370,7 @@ async def test_jobs_promoted_alike_are_moved_on_each_by_itself(store: Store) -> 
     await store.clock.synchronise()
     at = store.clock.now() + timedelta(seconds=30)
     jobs = [await store.dispatch(f"job_{number}", schedule=ScheduleSpec(start_at=at)) for number in (1, 2, 3, 4)]
-    await store.writer.cancel("job_2", actor=None, reason=None)
+    await store.writer.cancel(EVERYWHERE, "job_2", actor=None, reason=None)
     refs, moved = await store.writer.promote_many([(job, promote(job, at)) for job in jobs], nudged=3)
     assert moved == 3
     assert [ref.job_id for ref in refs] == ["job_1", "job_2", "job_3"]
@@ -423,7 +424,7 @@ async def test_a_stale_finish_is_not_told_that_it_was_the_one_that_ended_the_att
 
 async def test_the_note_of_a_pause_ends_with_the_job(store: Store) -> None:
     job, run = await store.running(schedule=every(60, limit=1))
-    await store.writer.pause(job.id, actor="ann", reason="rest")
+    await store.writer.pause(EVERYWHERE, job.id, actor="ann", reason="rest")
     pausing = await store.get()
     assert pausing.paused is not None
     assert await store.finish(pausing, run, Failed(OOPS)) is True
@@ -433,7 +434,7 @@ async def test_the_note_of_a_pause_ends_with_the_job(store: Store) -> None:
 
 async def test_a_finish_that_was_decided_before_a_pause_is_decided_again(store: Store) -> None:
     job, run = await store.running(schedule=every(60))
-    await store.writer.pause(job.id, actor="ann", reason=None)
+    await store.writer.pause(EVERYWHERE, job.id, actor="ann", reason=None)
     assert isinstance(await store.finish(job, run, Succeeded(1)), Steered)
     assert (await store.get()).status is JobStatus.RUNNING
 
@@ -441,7 +442,7 @@ async def test_a_finish_that_was_decided_before_a_pause_is_decided_again(store: 
 async def test_a_run_that_was_given_back_and_then_paused_is_recorded_as_interrupted(store: Store) -> None:
     job, run = await store.running(schedule=every(60))
     assert await store.finish(job, run, Released("the worker shut down")) is True
-    await store.writer.pause(job.id, actor="ann", reason=None)
+    await store.writer.pause(EVERYWHERE, job.id, actor="ann", reason=None)
     paused = await store.get()
     assert (paused.status, paused.completed_at) == (JobStatus.PAUSED, paused.updated_at)
     assert paused.last_error is not None

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from jobs.access import EVERYWHERE
 from jobs.events import EventType
 from jobs.filters import JobFilter
 from storage.client import Database
@@ -35,7 +36,19 @@ def webhooks(database: Database) -> Webhooks:
 
 
 def new(secret: bytes, now: datetime, since: int = 0) -> NewWebhook:
-    return NewWebhook("https://hooks.example.com", (EventType.JOB_FAILED,), JobFilter(), None, None, since, secret, now)
+    return NewWebhook(
+        "https://hooks.example.com", (EventType.JOB_FAILED,), JobFilter(), None, None, since, secret, now, payloads=True
+    )
+
+
+async def test_certainty_is_not_waited_for_for_ever(webhooks: Webhooks, database: Database) -> None:
+    """As it would be by a primary that reaches no majority any more."""
+    await database.command("profile", 2)
+    assert await webhooks.is_gone(HOOK)
+    await database.command("profile", 0)
+    asked = await database["system.profile"].find_one({"command.readConcern.level": "linearizable"})
+    assert asked is not None
+    assert asked["command"]["maxTimeMS"] == 5_000
 
 
 async def set_each(webhooks: Webhooks, now: datetime, *secrets: bytes) -> None:
@@ -97,7 +110,7 @@ async def test_a_replaced_secret_whose_key_is_gone_keeps_no_other_from_signing(
 async def test_of_many_who_set_it_at_once_none_is_lost(webhooks: Webhooks, now: datetime) -> None:
     many = [bytes([number]) * 32 for number in range(5)]
     await asyncio.gather(*(webhooks.set(new(secret, now), f"wh_{secret[0]}") for secret in many))
-    [webhook] = await webhooks.list_all()
+    [webhook] = await webhooks.list_all(EVERYWHERE)
     assert sorted(await webhooks.secrets_of(webhook.id, now)) == many
     assert (await webhooks.targets([webhook.id]))[webhook.id].generation == len(many)
 
@@ -109,7 +122,7 @@ async def test_who_was_told_of_an_earlier_setting_does_not_switch_the_new_one_of
     claimed = (await webhooks.targets([HOOK]))[HOOK]
     await set_each(webhooks, now, FIRST)
     assert await webhooks.disable(HOOK, claimed.generation, "it is gone") is None
-    assert [one.enabled for one in await webhooks.list_all()] == [True]
+    assert [one.enabled for one in await webhooks.list_all(EVERYWHERE)] == [True]
 
 
 async def test_what_failed_for_an_earlier_setting_is_not_held_against_the_new_one(

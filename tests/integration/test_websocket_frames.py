@@ -1,5 +1,6 @@
 """What a WebSocket is made of, below the messages of any protocol: frames, and text in them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -57,7 +58,57 @@ async def test_a_character_may_be_divided_between_two_frames(gateway: LiveGatewa
         assert await socket.receive() == {"type": "pong"}
 
 
-async def test_a_frame_has_a_megabyte_at_most(gateway: LiveGateway) -> None:
+async def test_a_message_has_a_megabyte_at_most(gateway: LiveGateway) -> None:
     async with gateway.socket() as socket:
-        await socket.send({"type": "ping", "payload": {"a": "x" * 1024 * 1024}})
+        message = '{"type": "ping", "payload": {"a": "%s"}}'
+        longest = message % ("x" * (1024 * 1024 - len(message) + 2))
+        await socket.connection.send(longest)
+        assert await socket.receive() == {"type": "pong"}
+        await socket.connection.send(longest + " ")
         assert (await socket.closed())[0] == 1009
+
+
+HANDSHAKE: Final = """GET /graphql{query} HTTP/1.1
+Host: 127.0.0.1
+Upgrade: websocket
+Connection: Upgrade
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
+Sec-WebSocket-Version: 13
+Sec-WebSocket-Protocol: graphql-transport-ws
+X-Long: {header}
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "status"), [("", "", 101), ("?" + "x" * 9_000, "", 414), ("", "x" * 9_000, 431)]
+)
+async def test_a_handshake_of_any_length_is_answered(
+    gateway: LiveGateway, query: str, header: str, status: int
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(HANDSHAKE.format(query=query, header=header).replace("\n", "\r\n").encode())
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] == str(status).encode()
+        if status != 101:
+            await reader.read()
+            await gateway.until(lambda: gateway.websockets == [])
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_request_that_asks_for_a_websocket_and_cannot_open_one_is_answered(
+    gateway: LiveGateway, method: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    sent = HANDSHAKE.format(query="", header="x").replace("GET", method, 1).replace("X-Long: x", "Content-Length: 2")
+    writer.write(sent.replace("\n", "\r\n").encode() + b"{}")
+    async with asyncio.timeout(20):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert f"content-length: {len(body)}".encode() in head
+    assert body == b"a WebSocket is opened by a GET"
+    await gateway.until(lambda: gateway.websockets == [])
+    writer.close()
+    await writer.wait_closed()

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,9 @@ from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.schedule import ScheduleSpec
 from storage.client import Database
+from storage.job_updates import Claim
 from storage.outbox import Outbox
+from storage.transitions import JobWriter
 from tests.factories import every
 from tests.installation import DEADLINE, Installation, installed, offer
 from worker.context import CancelReason, RunCancelled, TaskContext
@@ -300,6 +302,35 @@ async def test_cancelling_a_running_job_stops_its_handler_and_discards_its_resul
     [run] = await installation.runs(job)
     assert run.status is JobStatus.CANCELLED
     assert await installation.cancel(job, "again") == cancelled
+
+
+async def test_a_run_that_is_cancelled_before_its_claim_is_answered_is_stopped_as_soon(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_many, claimed, heard = JobWriter.claim_many, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(writer: JobWriter, claims: Sequence[Claim]) -> Sequence[Job | Exception | None]:
+        answers = await claim_many(writer, claims)
+        assert isinstance(answers[0], Job)
+        claimed.set()
+        await heard.wait()
+        return answers
+
+    async def wait(_: TaskContext, __: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(JobWriter, "claim_many", answer_late)
+    minute = timedelta(minutes=1)
+    stop = await installation.worker({"demo.wait": wait}, lease=minute, drain=minute / 2)
+    job = await installation.dispatch("demo.wait")
+    await claimed.wait()
+    await installation.cancel(job)
+    await installation.until(job, EventType.JOB_CANCELLED)
+    heard.set()
+    stop.set()
+    stopping = asyncio.ensure_future(installation.stop_workers())
+    # Long before the next heartbeat, or the end of the worker's patience.
+    assert (await asyncio.wait({stopping}, timeout=12))[0] == {stopping}
 
 
 async def test_a_synchronous_handler_learns_of_its_cancellation(installation: Installation) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from jobs.access import EVERYWHERE
 from jobs.bulk import BulkRequest
 from jobs.decisions import LeaseExpired, decide
 from jobs.errors import JobNotFound
@@ -71,7 +72,7 @@ class Stage:
 
         async def go_on(door: Door, job_id: str) -> str:
             seat = _Seat(self.seen_through(door, job_id), door, fails)
-            job = await self.services.jobs.find(job_id)
+            job = await self.services.jobs.find(EVERYWHERE, job_id)
             assert job is not None
             assert job.run is not None
             attempt = Attempt(job, job.run, FIRST, time.monotonic() + LEASE.total_seconds())
@@ -221,7 +222,7 @@ class _Seat:
             claims=Batcher(writer.claim_many),
             finishes=Batcher(writer.finish_many),
             progress=Batcher(writer.report_progress_many),
-            find=services.jobs.find,
+            find=partial(services.jobs.find, EVERYWHERE),
             pause=partial(pause_unschedulable, writer),
         )
         self.executor = Executor(
@@ -231,6 +232,7 @@ class _Seat:
             services.signals,
             services.clock,
             Terms("w2", LEASE, timedelta(seconds=1)),
+            beat=lambda: None,
         )
 
     def told(self) -> str:

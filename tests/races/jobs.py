@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from jobs.access import EVERYWHERE
 from jobs.decisions import Failed, decide
 from jobs.dispatch import RetrySpec
 from jobs.job import Job, JobError
@@ -58,7 +59,7 @@ class Jobs:
 
     async def paused(self, **terms: Any) -> Document:
         job = await self._dispatched(**terms)
-        assert await self._services.writer.pause(job.id, actor="ann", reason=None)
+        assert await self._services.writer.pause(EVERYWHERE, job.id, actor="ann", reason=None)
         return await self._document(job)
 
     async def _dispatched(self, *, at: Any = None, repeats: dict[str, Any] | None = None, retries: int = 0) -> Job:

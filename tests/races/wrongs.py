@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jobs.access import EVERYWHERE
 from jobs.decisions import LeaseExpired, Succeeded, decide
 from jobs.events import EventType
 from jobs.job import Job
@@ -40,7 +41,7 @@ class Careless(Stage):
         """The first worker, which writes to whatever runs."""
 
         async def finish(door: Door, job_id: str) -> str:
-            job = await self.services.jobs.find(job_id)
+            job = await self.services.jobs.find(EVERYWHERE, job_id)
             assert job is not None
             assert job.run is not None
             await door.turn("effect")
@@ -130,7 +131,7 @@ class Careless(Stage):
         return change
 
     async def _find(self, door: Door, job_id: str) -> Job | None:
-        return await self.seen_through(door, job_id).jobs.find(job_id)
+        return await self.seen_through(door, job_id).jobs.find(EVERYWHERE, job_id)
 
     async def _write(self, door: Door, job_id: str, update: Pipeline, **fence: Any) -> None:
         await TurnTaking(self.database, door, job_id)["jobs"].update_one({"_id": job_id, **fence}, update)

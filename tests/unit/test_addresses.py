@@ -149,6 +149,10 @@ def test_a_refusal_does_not_tell_the_address() -> None:
         ("http://[::1/", "is not a URL"),
         ("http://shop.example:http/", "is not a URL"),
         ("http://shop.example/" + "a" * 70_000, "is not a URL"),
+        ("https://xn--/", "is not a URL"),
+        ("https://xn--a--.example/", "is not a URL"),
+        ("https://xn--ss.de", "is not a URL"),
+        ("https://shop.example/\ud800", "is not a URL"),
     ],
 )
 def test_what_is_not_a_plain_url_is_refused(text: str, complaint: str) -> None:

@@ -18,8 +18,8 @@ from schema.document_size import (
     MAX_OPERATIONS,
     MAX_ROOT_FIELDS,
     Size,
+    examine,
     measure,
-    refusal,
 )
 
 SCHEMA: Final[GraphQLSchema] = build_schema()._schema
@@ -32,7 +32,7 @@ def size_of(text: str, variables: Mapping[str, Any] | None = None) -> Size:
 
 
 def refused(text: str, variables: Mapping[str, Any] | None = None) -> str | None:
-    return refusal(parse(text), SCHEMA, variables or {})
+    return examine(parse(text), SCHEMA, variables or {}).refused
 
 
 def doubling(levels: int) -> str:
@@ -139,7 +139,13 @@ DEEP: Final = "{ job(id: 1) " + "{ events { nodes { job " * 60 + "{ id }" + " } 
         ("query " + "@x " * 51 + "{ __typename }", "51 directives"),
         ("{ ... " + "@x " * 51 + "{ __typename } }", "51 directives"),
         ("{ ...F " + "@x " * 51 + "} fragment F on Query { __typename }", "51 directives"),
-        ("{ job(id: 1) {" + "id " * 2000 + "} }", f"2001 fields: at most {MAX_FIELDS} are allowed"),
+        ("{ job(id: 1) {" + "... { id } " * 1000 + "} }", f"2001 fields: at most {MAX_FIELDS} are allowed"),
+        ("query A { ...F } query B { ...F } fragment F on Query {" + "... { } " * 1000 + "}", "2002 fields"),
+        ("query A { a: id } query B { b: id } fragment F on Query {" + "... { } " * 1001 + "}", "2002 fields"),
+        ("{ job(id: 1) {" + "id " * 52 + "} }", "51 fields beside one of the same name: at most 50 are allowed"),
+        ("{ job(id: 1) { ... on Job {" + "id: env " * 26 + "id " * 26 + "} } }", "51 fields beside one"),
+        ("{ job(id: 1) { ...F ...F } } fragment F on Job {" + "id " * 27 + "}", "52 fields beside one"),
+        ("{ __typename } fragment F on Job {" + "id " * 52 + "}", "51 fields beside one"),
         ("{ jobs(first: 200) { nodes { events(first: 200) { nodes { at } } } } }", f"at most {MAX_COST} are allowed"),
     ],
 )
@@ -152,6 +158,8 @@ def test_what_is_too_large_is_refused_by_what_there_is_too_much_of(text: str, me
     [
         "{" + "__typename " * 10 + "}",
         "{ job(id: 1) { " + "x: id " * 30 + "} }",
+        "{ job(id: 1) { " + "id " * 51 + "} }",
+        "query A { ...F } query B { ...F } fragment F on Query {" + "... { } " * 999 + "}",
         "{ jobs(first: 200) { nodes { id events(first: 100) { nodes { at } } } } }",
         "{" + "... {" * 14 + "__typename" + "}" * 15,
         get_introspection_query(),

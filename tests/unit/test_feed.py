@@ -2,16 +2,7 @@
 
 import pytest
 
-from jobs.events import EventType
-from jobs.feed import JobEvent, Snapshot, last_missing
-from jobs.lifecycle import JobStatus
-from tests.factories import NOW
-
-SNAPSHOT = Snapshot(JobStatus.QUEUED, False, "demo", "echo", "shop", "prd", (), NOW, NOW, 0, None, None)
-
-
-def event(number: int) -> JobEvent:
-    return JobEvent(number, "job_1", number, EventType.JOB_QUEUED, NOW, None, None, SNAPSHOT)
+from jobs.feed import last_missing
 
 
 @pytest.mark.parametrize(
@@ -29,4 +20,4 @@ def event(number: int) -> JobEvent:
     ],
 )
 def test_the_last_number_that_is_missing_is_found(after: int, numbers: list[int], missing: int | None) -> None:
-    assert last_missing([event(number) for number in numbers], after) == missing
+    assert last_missing(numbers, after) == missing

@@ -15,6 +15,7 @@ from jobs.filter_index import FilterIndex
 from jobs.filters import EventFilter, InputMatch, JobFilter
 from jobs.job import JobError
 from jobs.lifecycle import JobStatus
+from jobs.origins import Origin, OriginFilter
 from tests.factories import NOW
 
 SNAPSHOT: Final = Snapshot(JobStatus.QUEUED, False, "demo", "echo", "shop", "prd", (), NOW, NOW, 0, None, None)
@@ -49,6 +50,9 @@ FILTERS: Final = st.builds(
         idempotency_key=st.none() | NAMES,
         input=st.none() | st.just((InputMatch("a", 1),)),
     ),
+    from_=st.none() | INSTANTS,
+    to=st.none() | INSTANTS,
+    origin=st.none() | st.builds(OriginFilter, by=some(NAMES), address=some(NAMES)),
 )
 SPARSE: Final = st.builds(
     EventFilter,
@@ -61,8 +65,9 @@ EVENTS: Final = st.builds(
     job_id=NAMES,
     seq=st.just(1),
     type=TYPES,
-    at=st.just(NOW),
-    actor=st.none(),
+    at=INSTANTS,
+    actor=NAMES,
+    origin=st.none() | st.builds(Origin, address=NAMES),
     reason=st.none(),
     snapshot=st.builds(
         Snapshot,
@@ -94,7 +99,7 @@ def test_those_are_found_whose_filter_matches(
     there = [owner for owner in range(len(filters)) if owner not in gone]
     assert (len(index), sorted(index)) == (len(there), there)
     for event in events:
-        asked = [owner for owner in there if filters[owner].matches(event.type, event.job_id, event.snapshot)]
+        asked = [owner for owner in there if filters[owner].matches(event)]
         assert sorted(index.interested(event)) == asked
     for owner in there:
         index.discard(owner)
@@ -181,3 +186,15 @@ def test_conditions_that_are_empty_match_nothing() -> None:
         index.add(name, EventFilter(jobs=JobFilter(**empty)))
     index.add("types", EventFilter(types=()))
     assert list(index.interested(event())) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"origin": OriginFilter(by=("ann",))}, {"from_": NOW + timedelta(seconds=1)}, {"to": NOW}],
+    ids=["origin", "from", "to"],
+)
+def test_what_does_not_lead_to_a_filter_is_asked_of_each_event(more: dict[str, Any]) -> None:
+    index: FilterIndex[str] = FilterIndex()
+    index.add("all", EventFilter(jobs=JobFilter(product=("shop",))))
+    index.add("some", EventFilter(jobs=JobFilter(product=("shop",)), **more))
+    assert list(index.interested(event())) == ["all"]

@@ -228,3 +228,17 @@ def test_what_is_not_json_is_not_looked_at_further() -> None:
     with pytest.raises(InvalidInput) as refused:
         make_job(terms=TaskTerms(input_schema=schema_text(LETTER)), input=float("nan"))
     assert [issue.message for issue in refused.value.issues] == ["a number that is not finite at the top"]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_what_must_not_be_there_is_called_what_the_schema_calls_it(marked: bool) -> None:
+    unwanted = {"pattern": "@", "title": "a URL with a password"}
+    text = schema_text({"properties": {"a": {"not": unwanted}, "b": {"writeOnly": marked}}})
+    [issue] = schema_issues(text, {"a": "https://ann:hunter2@h"}, ())
+    assert (issue.path, issue.message) == (("a",), "must not be a URL with a password")
+
+
+@pytest.mark.parametrize("unwanted", [{"pattern": "@"}, True])
+def test_what_must_not_be_there_and_has_no_name_is_quoted(unwanted: Any) -> None:
+    [issue] = schema_issues(schema_text({"properties": {"a": {"not": unwanted}}}), {"a": "b@h"}, ())
+    assert issue.message.startswith("'b@h' should not be valid under ")

@@ -14,15 +14,15 @@ DAY = timedelta(days=1)
 
 def test_jobs_are_kept_for_ever_unless_it_is_said_otherwise_and_events_are_not() -> None:
     policy = retention_policy(Settings())
-    assert policy == RetentionPolicy(events=30 * DAY, operations=30 * DAY, deliveries=30 * DAY)
+    assert policy == RetentionPolicy(events=30 * DAY, operations=30 * DAY, deliveries=30 * DAY, audit=365 * DAY)
     assert policy.jobs == KEEP_ALL.jobs == {}
 
 
 def test_every_kind_can_be_told_its_age() -> None:
-    kinds = ("completed", "failed", "cancelled", "executions", "events", "operations", "deliveries")
+    kinds = ("completed", "failed", "cancelled", "executions", "events", "operations", "deliveries", "audit")
     given = {f"JOBGATE_KEEP_{kind.upper()}_DAYS": str(days) for days, kind in enumerate(kinds, start=1)}
     policy = retention_policy(Settings.from_environment(given))
-    assert policy == RetentionPolicy(*(days * DAY for days in range(1, 8)))
+    assert policy == RetentionPolicy(*(days * DAY for days in range(1, 9)))
     assert policy.jobs == {JobStatus.COMPLETED: DAY, JobStatus.FAILED: 2 * DAY, JobStatus.CANCELLED: 3 * DAY}
     assert policy.jobs.keys() == TERMINAL
 
@@ -34,7 +34,9 @@ def test_a_worker_is_told_the_ages() -> None:
 
 
 def test_an_empty_age_is_none_and_one_of_nothing_is_one() -> None:
-    emptied = dict.fromkeys((f"JOBGATE_KEEP_{kind}_DAYS" for kind in ("EVENTS", "OPERATIONS", "DELIVERIES")), "")
+    emptied = dict.fromkeys(
+        (f"JOBGATE_KEEP_{kind}_DAYS" for kind in ("EVENTS", "OPERATIONS", "DELIVERIES", "AUDIT")), ""
+    )
     given = {**emptied, "JOBGATE_KEEP_FAILED_DAYS": "0"}
     assert retention_policy(Settings.from_environment(given)) == RetentionPolicy(failed=timedelta(0))
 

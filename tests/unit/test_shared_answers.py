@@ -36,6 +36,8 @@ def test_operations_of_one_document_are_told_apart_by_their_names() -> None:
     [
         "subscription { jobEvents { type job { status } } }",
         "subscription { jobEvents { passedOver { count } } }",
+        # What only some may see.
+        "subscription { jobEvents { origin { address } } }",
         "subscription ($n: Int) { jobEvents { type(first: $n) } }",
         "subscription ($on: Boolean!) { jobEvents { type @include(if: $on) } }",
         "subscription ($on: Boolean!) { jobEvents { ... @include(if: $on) { type } } }",

@@ -100,7 +100,7 @@ def test_what_matches_all_that_is_asked_is_told() -> None:
 
 
 def test_the_body_is_that_of_the_page() -> None:
-    body = json.loads(body_of(EventType.JOB_COMPLETED, event(EventType.JOB_COMPLETED)))
+    body = json.loads(body_of(EventType.JOB_COMPLETED, event(EventType.JOB_COMPLETED), payloads=True))
     milliseconds = int(NOW.timestamp() * 1000)
     assert body == {
         "event": "job.completed",
@@ -119,15 +119,16 @@ def test_the_body_is_that_of_the_page() -> None:
     }
 
 
-def test_a_failure_comes_with_its_error() -> None:
+@pytest.mark.parametrize(("payloads", "message"), [(True, "too slow"), (False, "TIMEOUT: …")])
+def test_a_failure_comes_with_its_error_as_far_as_it_may_be_read(payloads: bool, message: str) -> None:
     failed = event(EventType.JOB_FAILED, error=JobError("TIMEOUT", "too slow"))
-    told = json.loads(body_of(EventType.JOB_FAILED, failed))["job"]
-    assert (told["status"], told["error"]) == ("failed", {"code": "TIMEOUT", "message": "too slow"})
+    told = json.loads(body_of(EventType.JOB_FAILED, failed, payloads=payloads))["job"]
+    assert (told["status"], told["error"]) == ("failed", {"code": "TIMEOUT", "message": message})
 
 
 def test_the_error_of_an_earlier_run_is_not_told_with_another_event() -> None:
     later = event(EventType.JOB_STARTED, error=JobError("TIMEOUT", "too slow"))
-    assert "error" not in json.loads(body_of(EventType.JOB_STARTED, later))["job"]
+    assert "error" not in json.loads(body_of(EventType.JOB_STARTED, later, payloads=True))["job"]
 
 
 def attempt(status: int | None = None, **changes: Any) -> Try:
@@ -187,7 +188,7 @@ def test_five_days_of_nothing_but_failure_switch_a_webhook_off(failing: timedelt
 def test_a_secret_is_not_told_where_an_object_is_printed() -> None:
     request = WebhookRequest("https://example.com", OF_THE_PAGE, secret="tell nobody")
     given = SetWebhookInput(url="https://example.com", events=[], secret="tell nobody")
-    new = NewWebhook("https://example.com", OF_THE_PAGE, JobFilter(), None, None, 0, b"tell nobody", NOW)
+    new = NewWebhook("https://example.com", OF_THE_PAGE, JobFilter(), None, None, 0, b"tell nobody", NOW, payloads=True)
     answer = WebhookSet(webhook(), "tell nobody")
     for one in (request, given, new, answer, ShownWebhookSet.from_domain(answer)):
         assert "tell nobody" not in repr(one)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERYWHERE, Reach
 from jobs.bulk import BulkStatus
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import EventType
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
+from jobs.origins import Origin
 from jobs.schedule import ScheduleSpec
 from jobs.steering import Change
 from jobs.steering import reschedule as decide_reschedule
@@ -101,7 +103,7 @@ async def test_a_change_that_took_place_is_answered_as_if_its_answer_had_come(
         answer = await steer(installation, job)
     if status is None:
         assert answer == job.id
-        assert await installation.services.jobs.find(job.id) is None
+        assert await installation.services.jobs.find(EVERYWHERE, job.id) is None
     else:
         assert (answer.id, answer.status, answer.revision) == (job.id, status, job.revision + 1)
         assert await installation.job(job) == answer
@@ -127,13 +129,15 @@ async def test_a_deletion_whose_traces_are_gone_already_took_place(
 
         tries = 0
 
-        async def delete(self, job_id: str, *, actor: str | None, mark: str | None = None) -> Job | None:
+        async def delete(
+            self, reach: Reach, job_id: str, *, actor: str | None, origin: Origin | None = None, mark: str | None = None
+        ) -> Job | None:
             self.tries += 1
             if self.tries > 1:
-                return await super().delete(job_id, actor=actor, mark=mark)
+                return await super().delete(reach, job_id, actor=actor, origin=origin, mark=mark)
             with failing_mongod.failing("findAndModify", on=f"{database.name}.jobs", times=1, **LOST):
                 try:
-                    return await super().delete(job_id, actor=actor, mark=mark)
+                    return await super().delete(reach, job_id, actor=actor, origin=origin, mark=mark)
                 finally:
                     while await database["jobs"].find_one({"_id": job_id}):
                         await Outbox(database).relay(500)
@@ -154,11 +158,11 @@ async def test_a_change_is_not_done_twice_though_others_have_steered_the_job_bac
 ) -> None:
     writer = installation.services.writer
     job = await recurring(installation)
-    assert await writer.pause(job.id, actor="ann", reason=None, mark="one") is not None
+    assert await writer.pause(EVERYWHERE, job.id, actor="ann", reason=None, mark="one") is not None
     resumed = await resume(installation.services, ANN, job.id)
-    assert await writer.pause(job.id, actor="ann", reason=None, mark="one") is None
-    assert await writer.find_marked(job.id, "one") == resumed
-    assert await writer.find_marked(job.id, "two") is None
+    assert await writer.pause(EVERYWHERE, job.id, actor="ann", reason=None, mark="one") is None
+    assert await writer.find_marked(EVERYWHERE, job.id, "one") == resumed
+    assert await writer.find_marked(EVERYWHERE, job.id, "two") is None
 
 
 async def test_what_was_decided_anew_is_not_done_twice_either(installation: Installation) -> None:
@@ -167,10 +171,10 @@ async def test_what_was_decided_anew_is_not_done_twice_either(installation: Inst
 
     writer = installation.services.writer
     job = await recurring(installation)
-    changed = await writer.change(job, decided(job), actor="ann", mark="one")
+    changed = await writer.change(EVERYWHERE, job, decided(job), actor="ann", mark="one")
     assert changed is not None
-    assert await writer.change(changed, decided(changed), actor="ann", mark="one") is None
-    assert await writer.change(changed, decided(changed), actor="ann", mark="two") is not None
+    assert await writer.change(EVERYWHERE, changed, decided(changed), actor="ann", mark="one") is None
+    assert await writer.change(EVERYWHERE, changed, decided(changed), actor="ann", mark="two") is not None
 
 
 async def test_an_operation_whose_answer_was_lost_has_begun(
@@ -187,7 +191,7 @@ async def test_an_operation_that_was_stopped_is_answered_though_the_first_answer
 ) -> None:
     await installation.dispatch(product="shop")
     services = installation.services
-    operation = await services.bulk.begin(CANCEL, "op_1", actor="ann", now=services.clock.now())
+    operation = await services.bulk.begin(EVERYWHERE, CANCEL, "op_1", actor="ann", now=services.clock.now())
     with failing_mongod.failing("findAndModify", on=f"{database.name}.operations", times=1, **LOST):
         stopped = await stop_operation(services, ANN, operation.id)
     assert stopped is not None
@@ -197,7 +201,7 @@ async def test_an_operation_that_was_stopped_is_answered_though_the_first_answer
 async def test_what_is_refused_because_of_a_late_change_of_its_own_took_place(installation: Installation) -> None:
     """The change is found neither when it is looked for first nor by the next try, but by what that is refused for."""
     job = await recurring(installation)
-    pursuit = Pursuit(installation.services, job.id)
+    pursuit = Pursuit(installation.services, EVERYWHERE, job.id)
 
     async def lost() -> Job | None:
         raise StoreUnavailable("MongoDB", "NetworkTimeout")
@@ -205,7 +209,7 @@ async def test_what_is_refused_because_of_a_late_change_of_its_own_took_place(in
     async def step() -> Job | None:
         if not pursuit.is_open:
             return await pursuit.write(lost())
-        await installation.services.writer.cancel(job.id, actor="ann", reason=None, mark=pursuit.mark)
+        await installation.services.writer.cancel(EVERYWHERE, job.id, actor="ann", reason=None, mark=pursuit.mark)
         raise JobNotFound(job.id)
 
     assert (await pursuit.until_known(step)).status is JobStatus.CANCELLED
@@ -220,7 +224,7 @@ async def test_after_a_lost_answer_a_job_that_is_gone_may_have_been_changed_befo
             raise JobNotFound("job_1")
         return await pursuit.write(lost())
 
-    pursuit = Pursuit(installation.services, "job_1")
+    pursuit = Pursuit(installation.services, EVERYWHERE, "job_1")
     with pytest.raises(StoreUnavailable, match="unknown whether the job was changed"):
         await pursuit.until_known(step)
 
@@ -261,9 +265,9 @@ async def test_a_dispatch_that_is_found_stored_at_another_try_is_answered(
             super().__init__(database)
             self.times = times
 
-        async def find(self, job_id: str) -> Job | None:
+        async def find(self, reach: Reach, job_id: str) -> Job | None:
             self.times -= 1
-            return None if self.times >= 0 else await super().find(job_id)
+            return None if self.times >= 0 else await super().find(reach, job_id)
 
     # Without a key there is nothing but its id that could be taken: nobody need look.
     for key, times in (("k", 1), (None, 1000)):
@@ -279,7 +283,7 @@ async def test_a_job_that_keeps_changing_is_given_up(installation: Installation)
         return None
 
     with pytest.raises(StoreUnavailable, match=r"the job kept changing$"):
-        await Pursuit(installation.services, "job_1").until_known(changed_meanwhile)
+        await Pursuit(installation.services, EVERYWHERE, "job_1").until_known(changed_meanwhile)
 
 
 async def test_a_job_that_keeps_changing_after_a_lost_answer_may_have_been_changed(installation: Installation) -> None:
@@ -289,7 +293,7 @@ async def test_a_job_that_keeps_changing_after_a_lost_answer_may_have_been_chang
     async def step() -> Job | None:
         return None if pursuit.is_open else await pursuit.write(lost())
 
-    pursuit = Pursuit(installation.services, "job_1")
+    pursuit = Pursuit(installation.services, EVERYWHERE, "job_1")
     with pytest.raises(StoreUnavailable, match="the job kept changing; it is unknown whether the job was changed"):
         await pursuit.until_known(step)
 

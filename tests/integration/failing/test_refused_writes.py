@@ -8,6 +8,7 @@ import bson
 import pytest
 
 from gateway.devstack import Servers
+from jobs.access import EVERYWHERE
 from jobs.errors import JobTooLarge, NotWritten, StoreUnavailable
 from jobs.events import EventType
 from jobs.job import Job
@@ -71,7 +72,7 @@ async def test_a_full_disk_leaves_no_job_of_an_operation_out(
     for _ in range(2):
         await installation.dispatch(product="shop")
     services = installation.services
-    operation = await services.bulk.begin(CANCEL, "op_1", actor="ann", now=services.clock.now())
+    operation = await services.bulk.begin(EVERYWHERE, CANCEL, "op_1", actor="ann", now=services.clock.now())
     with (
         failing_mongod.failing("update", on=f"{database.name}.jobs", errorCode=OUT_OF_DISK_SPACE),
         pytest.raises(StoreUnavailable),
