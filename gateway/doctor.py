@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -141,12 +141,13 @@ async def _redis(settings: Settings) -> Finding:
 
 
 def _judged(census: Census) -> list[Finding]:
-    skew = datetime.now(UTC) - census.now
-    seconds = skew.total_seconds()
+    seconds = census.skew.total_seconds()
     idle = census.workers == 0 and census.waiting > 0
     return [
         Finding(
-            "clock", abs(skew) <= _SKEW_ALLOWED, f"{seconds:+.1f} s against the database's, by which jobs come due"
+            "clock",
+            abs(census.skew) <= _SKEW_ALLOWED,
+            f"{seconds:+.1f} s against the database's, by which jobs come due",
         ),
         Finding("indexes", not census.missing_indexes, _missing(census.missing_indexes)),
         Finding("workers", not idle, f"{census.workers} alive, {census.waiting} jobs queued"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -79,6 +80,7 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
     async with open_gateway(settings) as gateway:
 
         def started() -> None:
+            _spare_what_stays()
             logger.info("gateway is ready: %s", graphql_url(settings.host, listener.getsockname()[1]))
             say_ready(ready_fd)
 
@@ -87,6 +89,15 @@ async def _run(settings: Settings, listener: socket.socket, ready_fd: int | None
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, server.stop)
         await server.serve([listener])
+
+
+def _spare_what_stays() -> None:
+    """Have garbage no longer be looked for in what lives as long as the process, modules and schema above all.
+
+    A full collection otherwise walks 110 000 objects, for 55 to 70 ms in the middle of whatever is asked meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _uvicorn_config(app: Starlette, ping: timedelta, trusted_proxies: Sequence[str] = ()) -> uvicorn.Config:

@@ -13,6 +13,7 @@ from storage.errors import mongodb_errors
 
 _LONG: Final = 0.1
 _OLD: Final = 120.0
+_FIRST_TRIES: Final = 5
 
 
 class DatabaseClock:
@@ -26,21 +27,30 @@ class DatabaseClock:
         self._database = database
         self._at: datetime | None = None
         self._monotonic = 0.0
+        self._took = 0.0
 
     async def synchronise(self) -> None:
-        """Ask the database. Raises ``StoreUnavailable``.
+        """Ask the database; the first time, again while it answers slowly, but not often. Raises ``StoreUnavailable``."""
+        for _ in range(1 if self._at is not None else _FIRST_TRIES):
+            if await self._ask() <= _LONG:
+                return
 
-        An answer that took long says little of what time it is now: it counts only if the last good one is too old.
+    async def _ask(self) -> float:
+        """How many seconds the answer took.
+
+        One that took long says little of what time it is now: it counts only if the last good one took longer or is too old.
         """
         before = time.monotonic()
         with mongodb_errors():
             hello = await self._database.command("hello", codec_options=self._database.codec_options)
         after = time.monotonic()
-        if self._at is not None and after - before > _LONG and after - self._monotonic < _OLD:
-            return
-        # The answer was written at some time in between; the middle halves the error.
-        self._monotonic = (before + after) / 2
-        self._at = hello["localTime"]
+        took = after - before
+        if self._at is None or took <= max(_LONG, self._took) or after - self._monotonic >= _OLD:
+            # The answer was written at some time in between; the middle halves the error.
+            self._monotonic = (before + after) / 2
+            self._at = hello["localTime"]
+            self._took = took
+        return took
 
     def now(self) -> datetime:
         """The database's time, in whole milliseconds. Raises ``StoreUnavailable`` when it was never asked."""

@@ -77,7 +77,7 @@ READ: Final = """
 
 _SETTINGS: Final[dict[str, Any]] = {
     "auth": "none",
-    "lease_seconds": 2,
+    "lease_seconds": 15,
     "sweep_seconds": 0.2,
     "renudge_seconds": 0.5,
     "cancel_grace_seconds": 0.5,

@@ -15,7 +15,7 @@ from typing import Final
 
 from gateway.children import Child, kept
 from gateway.devstack import Servers
-from gateway.devstack.ports import choose_port
+from gateway.devstack.ports import choose_port, is_free
 from gateway.urls import graphql_url
 from tests.secrecy import HITS, findings
 
@@ -110,9 +110,19 @@ def _environment(servers: Servers, database: str, settings: Mapping[str, str]) -
 async def _gateway(
     name: str, environment: Mapping[str, str], log: Path | None = None
 ) -> AsyncIterator[tuple[str, Child]]:
-    port = choose_port(None)
-    async with kept(Child(name, ["serve"], {**environment, "JOBGATE_PORT": str(port)}, log=log)) as child:
-        yield graphql_url(HOST, port), child
+    async with AsyncExitStack() as stack:
+        for may_be_taken in (True, True, False):
+            port = choose_port(None)
+            child = Child(name, ["serve"], {**environment, "JOBGATE_PORT": str(port)}, log=log)
+            try:
+                await stack.enter_async_context(kept(child))
+            except ChildProcessError:
+                # Between our look at the port and its own, another test's server may have come.
+                if not may_be_taken or is_free(port):
+                    raise
+            else:
+                yield graphql_url(HOST, port), child
+                return
 
 
 async def spawn(*arguments: str, **environment: str) -> asyncio.subprocess.Process:

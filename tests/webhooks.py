@@ -23,8 +23,13 @@ KEY: Final = secret(b64encode(secret(sha256(b"key").digest(), "a sealing key")).
 
 SETTINGS: Final[dict[str, Any]] = {"secret_keys": KEY, "allow_private_addresses": True}
 
-SOON: Final = DeliveryTerms(timeout=timedelta(seconds=1), retries=(timedelta(milliseconds=50),) * 7)
+_BRIEFLY: Final = (timedelta(milliseconds=50),) * 7
+
+SOON: Final = DeliveryTerms(timeout=timedelta(seconds=20), retries=_BRIEFLY)
 """As many tries as always, with little time between them."""
+
+IMPATIENT: Final = DeliveryTerms(timeout=timedelta(seconds=2), retries=_BRIEFLY)
+"""Where a receiver does not answer: a busy machine may take a second to have a test answer as well."""
 
 SECRET: Final = "whsec_" + b64encode(secret(sha256(b"secret").digest(), "the secret of a webhook")).decode()
 

@@ -136,12 +136,13 @@ def _intervals() -> list[Case]:
         ),
         Case(
             "D",
-            "every 1 s until an end date",
+            "every 2 s until an end date",
             "reports.daily_sales",
             {"day": "2026-08-31"},
             Expectation(runs=3),
-            # From its own start, 0, 1 and 2 s: how long the dispatch takes does not matter.
-            {"schedule": {"every": 1000, "startAt": _after(2), "endDate": _after(4.5)}},
+            # From its own start, 0, 2 and 4 s: how long the dispatch takes does not matter, and a run that takes longer than
+            # that costs no other.
+            {"schedule": {"every": 2000, "startAt": _after(6), "endDate": _after(11)}, "overlap": "QUEUE_ONE"},
         ),
         Case(
             "D",

@@ -62,7 +62,7 @@ async def test_no_secret_stays_behind_in_the_database_or_in_the_log(
     shown = [key, wrong_secret(key), "jg_AAAAAAAA_" + "B" * 43, "garbage-that-is-none", token()]
     shown.append(token(claims(expires_in=-60)))
     opening = gateways(Servers(servers.mongodb_url, redis_url), database_name, 1, log, **settings)
-    async with opening as [(url, _)], httpx.AsyncClient(trust_env=False) as http:
+    async with opening as [(url, _)], httpx.AsyncClient(timeout=60, trust_env=False) as http:
         asked = [await http.post(url, json=TYPENAME, headers=bearer(text)) for text in shown]
         for text in shown:
             await initialise(url, text)

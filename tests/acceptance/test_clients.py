@@ -89,10 +89,11 @@ async def test_a_refusal_comes_with_its_code(
     assert [error["extensions"]["code"] for error in refusal["errors"]] == [code]
 
 
+@pytest.mark.timeout(150)
 async def test_graphql_over_http_is_spoken_as_specified(servers: Servers, database_name: str, redis_url: str) -> None:
     """Every rule that the audits of the package ``graphql-http`` look at; what may be otherwise, some are."""
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(120),
         serving(servers.mongodb_url, redis_url, database_name, introspection=True) as gateway,
         aclosing(told_by("graphql_http.mjs", gateway.url)) as results,
     ):

@@ -83,7 +83,7 @@ async def until_taken(gateway: Gateway, request: dict[str, Any]) -> str:
 async def dispatch_echo(dev: Dev) -> str:
     """The id of a job that has been run."""
     request = {"namespace": "demo", "task": "echo", "product": "shop", "env": "dev", "tags": [TAG], "input": "kept"}
-    async with httpx.AsyncClient() as http, asyncio.timeout(DEADLINE):
+    async with httpx.AsyncClient(timeout=30) as http, asyncio.timeout(DEADLINE):
         job_id = await until_taken(Gateway(http, dev.url), request)
         async with open_feed(dev.url, TAG, after=FIRST) as feed:
             await feed.follow_until(lambda: feed.is_over(job_id))
@@ -98,7 +98,7 @@ async def test_an_interrupt_leaves_nothing_behind_and_the_next_start_still_has_t
         assert await interrupt(dev) == 0
         assert [pid for pid in processes if runs(pid)] == []
         assert is_free(dev.port)
-    async with developing(tmp_path) as dev, httpx.AsyncClient() as http:
+    async with developing(tmp_path) as dev, httpx.AsyncClient(timeout=30) as http:
         record = await Gateway(http, dev.url).record(job_id)
         assert record["job"]["status"] == "COMPLETED"
         assert record["history"]["executions"][0]["result"] == "kept"
@@ -133,7 +133,7 @@ async def test_a_server_that_dies_is_started_again(tmp_path: Path, program: str)
 
 
 async def test_graphiql_is_served(tmp_path: Path) -> None:
-    async with developing(tmp_path) as dev, httpx.AsyncClient() as http:
+    async with developing(tmp_path) as dev, httpx.AsyncClient(timeout=30) as http:
         page = await http.get(dev.url, headers={"Accept": "text/html"})
         assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert "GraphiQL" in page.text

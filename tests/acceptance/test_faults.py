@@ -20,6 +20,7 @@ from examples.shop.scenarios import await_feed
 from gateway.devstack import Servers
 from gateway.devstack.stack import Devstack
 from tests.conftest import StartServers
+from tests.processes import ended
 from tests.programs import LEASE_SECONDS, System, running
 
 TAG: Final = "faults"
@@ -63,7 +64,7 @@ async def test_a_run_whose_worker_was_killed_is_begun_again_within_its_lease_and
 ) -> None:
     own_redis = Servers(servers.mongodb_url, redis_url)
     async with running(own_redis, database_name, workers=2) as system, watched(system) as (gateway, feed):
-        run = (await gateway.dispatch(job("sleep", {"seconds": 3})))["id"]
+        run = (await gateway.dispatch(job("sleep", {"seconds": 8})))["id"]
         await until(feed, run, "JOB_STARTED")
         pid = int(mongodb[database_name]["jobs"].find_one({"_id": run})["run"]["worker"].split(":")[1])  # type: ignore[index]  # it was just dispatched
         os.kill(pid, signal.SIGKILL)
@@ -123,9 +124,13 @@ async def test_a_killed_gateway_comes_back_and_a_subscription_goes_on_behind_its
             run = (await gateway.dispatch(job("sleep", {"seconds": 3})))["id"]
             await until(feed, run, "JOB_STARTED")
             told, cursor = types(feed, run), feed.arrived[-1]["cursor"]
+        pid = system.gateway.pid
+        assert pid is not None
         system.kill(system.gateway)
+        # Until it has ended, its socket takes connections for nobody.
+        await ended(pid)
         # Refused connections are tried again, with waits in between that grow.
-        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=6)) as http:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=6), timeout=30) as http:
             await http.get(system.url.replace("/graphql", "/readyz"))
         async with asyncio.timeout(DEADLINE), open_feed(system.url, TAG, after=cursor) as feed:
             await until(feed, run, "JOB_COMPLETED")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
@@ -22,6 +24,9 @@ from tests.webhooks import OK, SETTINGS, SOON, Message, deliveries, receiving, u
 from worker.context import TaskContext
 
 EVENTS: Final = ("scheduled", "started", "completed")
+TERMS: Final = replace(SOON, timeout=timedelta(seconds=1))
+"""Some receivers never answer, and there are many of them."""
+
 _TAKES: Final = 0.6
 _AT_ONCE: Final = 20
 _SECONDS: Final = 400.0
@@ -85,8 +90,8 @@ async def test_deliveries_to_a_receiver_that_fails_in_every_way(
     async with (
         serving(servers.mongodb_url, redis_url, database_name, **SETTINGS) as gateway,
         receiving() as receiver,
-        gateway.worker({"demo.echo": echo}, delivery=SOON),
-        gateway.worker({"demo.echo": echo}, delivery=SOON),
+        gateway.worker({"demo.echo": echo}, delivery=TERMS),
+        gateway.worker({"demo.echo": echo}, delivery=TERMS),
     ):
 
         def reply(number: int) -> Reply:

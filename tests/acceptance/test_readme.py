@@ -210,7 +210,7 @@ class Reader:
         if operation.operation is OperationType.SUBSCRIPTION:
             await self._subscription.begin(document)
             return
-        known = {"id": self._job_id, "at": (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()}
+        known = {"id": self._job_id, "at": (datetime.now(UTC) + timedelta(seconds=5)).isoformat()}
         wanted = [variable.variable.name.value for variable in operation.variable_definitions or ()]
         self._answer = await self._ask({"query": document, "variables": {name: known[name] for name in wanted}})
         if operation.operation is OperationType.MUTATION:

@@ -77,10 +77,11 @@ async def test_a_worker_does_not_start_where_its_tasks_lack_a_key(tmp_path: Path
         "REDIS_URL": "redis://127.0.0.1:1",
         "PYTHONPATH": str(tmp_path),
     }
-    async with asyncio.timeout(50):
-        _, out, _ = await said("doctor", "--tasks", "keyless_mail", **settings)
-        code, _, err = await said("worker", "--tasks", "keyless_mail", **settings)
-        _, with_key, _ = await said("doctor", "--tasks", "keyless_mail", JOBGATE_SECRET_KEYS=KEY, **settings)
+    (_, out, _), (code, _, err), (_, with_key, _) = await asyncio.gather(
+        said("doctor", "--tasks", "keyless_mail", **settings),
+        said("worker", "--tasks", "keyless_mail", **settings),
+        said("doctor", "--tasks", "keyless_mail", JOBGATE_SECRET_KEYS=KEY, **settings),
+    )
     assert f"FAIL  tasks: {told}" in out
     assert (code, told in err) == (1, True)
     assert "ok    tasks: " in with_key

@@ -111,7 +111,7 @@ def _dishonest(evidence: Evidence, done: Operation) -> Iterator[str]:
     within = SEARCHED_WITHIN if done.kind in MANY else ANSWERED_WITHIN
     if not _was_frozen(evidence, done):
         yield from unless(
-            done.seconds <= within,
+            done.seconds - evidence.stood_still(done.sent, done.ended) <= within,
             f"a {done.kind} of gateway {done.gateway} at {done.began - evidence.began:.0f} s took {done.seconds:.1f} s "
             f"({done.outcome} {done.code})",
         )

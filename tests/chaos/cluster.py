@@ -73,7 +73,7 @@ class Cluster:
         await asyncio.gather(*(server.start() for server in (*self.mongods, self.redis)))
         members = [{"_id": number, "host": f"127.0.0.1:{server.port}"} for number, server in enumerate(self.mongods)]
         settings = {"electionTimeoutMillis": _ELECTION_MS, "heartbeatIntervalMillis": 500}
-        async with _connected(self.mongods[0].url) as client:
+        async with _connected(self.mongods[0].url, answer=30.0) as client:
             await client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         await self.primary()
 

@@ -81,6 +81,11 @@ class Evidence:
             for note in (*self.frozen, *self.starved)
         )
 
+    def stood_still(self, since: float, until: float) -> float:
+        """The seconds of that time in which some process got no turn without being made to, all of them taken together."""
+        stalls = ((max(since, note.since), min(until, note.until or until)) for note in self.starved)
+        return sum(end - begin for begin, end in stalls if end > begin)
+
     def was_blocked(self, pid: int, since: float, until: float) -> bool:
         """Whether a handler kept the loop of its process to itself for a part of that time."""
         return any(

@@ -81,10 +81,12 @@ def take_hit(folder: Path, name: str) -> int | None:
 
 
 def _reach(folder: Path, name: str) -> None:
-    taken = folder / f"{name}.hit.{os.getpid()}"
+    armed = folder / name
     with suppress(FileNotFoundError):
-        os.rename(folder / name, taken)
-        os.kill(os.getpid(), signal.SIGKILL if taken.read_text() == KILL else signal.SIGSTOP)
+        # Before it is taken: from then on whoever armed it may clear it away.
+        action = armed.read_text()
+        armed.rename(folder / f"{name}.hit.{os.getpid()}")
+        os.kill(os.getpid(), signal.SIGKILL if action == KILL else signal.SIGSTOP)
 
 
 def _around_call(original: Callable[..., Any], reach: Callable[[], None], *, before: bool) -> Callable[..., Any]:

@@ -160,7 +160,7 @@ async def fleet(place: Place) -> AsyncIterator[Fleet]:
     """An installation that runs. Raises ``ChildProcessError`` when one of its processes does not start."""
     place.failpoints.mkdir(parents=True, exist_ok=True)
     members = Fleet(
-        [Member(f"gateway {number}", "serve", place, choose_port(None)) for number in range(GATEWAYS)],
+        [Member(f"gateway {number}", "serve", place, port) for number, port in enumerate(_ports(GATEWAYS))],
         [Member(f"worker {number}", "worker", place) for number in range(WORKERS)],
         place.failpoints,
     )
@@ -169,6 +169,14 @@ async def fleet(place: Place) -> AsyncIterator[Fleet]:
             await stack.enter_async_context(kept(member))
         stack.callback(members.thaw_all)
         yield members
+
+
+def _ports(count: int) -> set[int]:
+    """So many that are free, none of them twice: nobody listens yet."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(choose_port(None))
+    return ports
 
 
 def _environment(name: str, place: Place, port: int | None) -> dict[str, str]:

@@ -135,7 +135,9 @@ class Nemesis:
         # They die as well: what was sent to them meanwhile waits in their sockets, and thawed they would find it there.
         await asyncio.gather(*(server.kill() for server in (primary, *others)))
         await asyncio.gather(*(server.restart() for server in others))
-        await _lasting(3)
+        # Were it back before these have a primary, it might become theirs, with what it alone has.
+        await self._cluster.primary()
+        await _lasting(1)
         await self._cluster.revive()
 
     async def overload(self, fault: Fault) -> None:

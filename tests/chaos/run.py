@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
 
 from storage.delivery_plan import POSITION as DELIVERIES
 from tests.chaos.caller import Caller
@@ -51,6 +52,7 @@ class Experiment:
     load: Load = WHOLE
     plant: str = ""
     subscribers: int = 2
+    settled_within: float = SETTLED_WITHIN
 
 
 def faults_for(seconds: float, seed: int) -> Script:
@@ -91,7 +93,7 @@ async def carry_out(cluster: Cluster, folder: Path, experiment: Experiment) -> E
             healed = now()
             receiver.friendly = True
             await loader.stop()
-            settled, leftovers = await _settle(cluster.mongodb_url, database, loader)
+            settled, leftovers = await _settle(cluster.mongodb_url, database, loader, experiment.settled_within)
             await _listen_to_the_end(subscribers, cluster.mongodb_url, database)
         await caller.close()
         store = await asyncio.to_thread(read_store, cluster.mongodb_url, database)
@@ -129,9 +131,11 @@ async def _following(urls: list[str], experiment: Experiment) -> AsyncIterator[S
 
 
 async def _set_webhook(caller: Caller, receiver: Receiver) -> None:
-    done = await caller.ask("setWebhook", input=receiver.wanted)
-    if done.outcome is not Outcome.OK:
-        raise ChildProcessError(f"the webhook could not be set: {done.answer}")
+    deadline = now() + _READY_WITHIN
+    while (done := await caller.ask("setWebhook", input=receiver.wanted)).outcome is not Outcome.OK:
+        if now() > deadline:
+            raise ChildProcessError(f"the webhook could not be set: {done.answer}")
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 async def _heal(cluster: Cluster, members: Fleet) -> None:
@@ -152,14 +156,17 @@ async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-async def _settle(url: str, database: str, loader: Loader) -> tuple[float | None, list[str]]:
+async def _settle(url: str, database: str, loader: Loader, within: float) -> tuple[float | None, list[str]]:
     """Wait until everything is over; when that was, or what is not over in time."""
-    deadline = now() + SETTLED_WITHIN
+    deadline = now() + within
+    left = ["nobody could look"]
     async with AsyncMongoClient[dict[str, Any]](url) as client:
         while True:
             await loader.resume_all()
             await loader.cancel_all(CRON)
-            left = await _left(client[database])
+            # A primary that is only slow is deposed all the same, and hangs up.
+            with suppress(PyMongoError):
+                left = await _left(client[database])
             if not left or now() > deadline:
                 return (None, left) if left else (now(), [])
             await asyncio.sleep(_LOOK_AGAIN)

@@ -15,7 +15,7 @@ from tests.chaos.findings import Finding
 from tests.chaos.loader import QUIET, SINGLE, Load, Loader
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.report import judge
-from tests.chaos.run import Experiment, Script, carry_out
+from tests.chaos.run import SETTLED_WITHIN, Experiment, Script, carry_out
 
 _SEED: Final = 1
 
@@ -28,6 +28,7 @@ class Tooth:
     load: Load
     shows_in: tuple[str, ...]
     subscribers: int = 1
+    settled_within: float = SETTLED_WITHIN
 
 
 async def bite(
@@ -36,7 +37,7 @@ async def bite(
     """Provoke it; ``planted`` False: without the bug, when nothing may be found."""
     tooth = TEETH[name]
     plant = name if planted else ""
-    experiment = Experiment(_SEED, tooth.script, tooth.load, plant, tooth.subscribers)
+    experiment = Experiment(_SEED, tooth.script, tooth.load, plant, tooth.subscribers, tooth.settled_within)
     evidence = await carry_out(cluster, folder, experiment)
     return evidence, judge(evidence)
 
@@ -78,14 +79,22 @@ async def _cancel_at_the_end(nemesis: Nemesis, loader: Loader) -> None:
 _LONG: Final = replace(QUIET, work_ms=(2500, 2500), single=0.4)
 
 TEETH: Final = {
-    "token-dropped": Tooth(_faults(*["frozen after_effect_before_finish"] * 2), _LONG, ("I4",)),
+    "token-dropped": Tooth(
+        # The second attempt is still under way when the first goes on.
+        _faults(*["frozen after_effect_before_finish"] * 3),
+        replace(_LONG, work_ms=(4000, 4000)),
+        ("I4",),
+    ),
     "w-1": Tooth(
         _faults(*["mongodb primary isolated, killed"] * 2, pause=2.0),
         replace(QUIET, single=0.04, work_ms=(20, 200)),
         ("I1",),
     ),
-    "sweeper-off": Tooth(_faults("worker killed", "worker killed"), replace(QUIET, work_ms=(800, 1500)), ("I1",)),
-    "nudge-id-reused": Tooth(_faults(*["killed after_claim_within_look"] * 2), QUIET, ("I1",)),
+    "sweeper-off": Tooth(
+        _faults(*["killed after_claim_before_handler"] * 2), replace(QUIET, work_ms=(800, 1500)), ("I1",)
+    ),
+    # Its jobs are not lost for good: arq gives the nudge out anew after 70 s.
+    "nudge-id-reused": Tooth(_faults(*["killed after_claim_within_look"] * 2), QUIET, ("I1",), settled_within=30.0),
     "leadership-trusted": Tooth(_nothing, replace(QUIET, recur=0.25), ("I2", "I7")),
     "subscribe-after-read": Tooth(_nothing, replace(QUIET, single=0.04), ("I10",), subscribers=6),
     "pause-around-queued": Tooth(_crowd, replace(QUIET, recur=0.3, steer_recurring=0.1), ("I6",)),

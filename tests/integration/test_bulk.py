@@ -47,6 +47,11 @@ async def begun(database: Database, request: BulkRequest = CANCEL, name: str = "
     return await owner(database, name).begin(EVERYWHERE, request, "op_1", actor="ann", now=NOW)
 
 
+def in_a_minute() -> dict[str, Any]:
+    """Until when a process in charge has an operation that no store that is slow for once takes from it."""
+    return ago(timedelta(minutes=-1))
+
+
 async def let_go(database: Database) -> None:
     """As if the process in charge had been silent for as long as its lease."""
     await database["operations"].update_many({}, [{"$set": {"lease_until": ago(timedelta(seconds=1))}}])
@@ -254,7 +259,10 @@ async def test_the_jobs_stay_the_same_when_they_no_longer_match(installation: In
     assert counts(await finished(installation, operation)) == ("completed", 2, 2, 0)
 
 
-async def test_nobody_takes_over_before_the_lease_has_run_out(database: Database) -> None:
+async def test_nobody_takes_over_before_the_lease_has_run_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.operations._LEASED", in_a_minute())
     await fill(database, 1)
     await begun(database)
     await database["operations"].update_many({}, [{"$set": {"lease_until": ago(timedelta(seconds=-60))}}])
@@ -288,6 +296,7 @@ async def test_a_step_whose_process_was_killed_is_undone_by_whoever_takes_over(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that is killed ends no transaction: MongoDB keeps it, and the jobs in it locked, for a minute."""
+    monkeypatch.setattr("storage.operations._LEASED", in_a_minute())
     await fill(database, 3)
     operation = await begun(database)
     writer, killed = owner(database, "one"), asyncio.Event()

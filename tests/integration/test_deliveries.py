@@ -68,7 +68,8 @@ async def test_only_the_first_of_each_job_may_be_attempted(installation: Install
     assert due is not None
     assert due >= now + timedelta(seconds=1)
     assert await deliveries.conclude(first[0], attempt(now), DELIVERED)
-    [second] = await claim(deliveries, installation.services.clock.now())
+    # Whoever waited is due by the database's clock, of which this process knows not quite how late it is.
+    [second] = await claim(deliveries, installation.services.clock.now() + timedelta(seconds=1))
     assert (second.delivery.job_id, second.delivery.event) == (first[0].delivery.job_id, EventType.JOB_QUEUED)
 
 
@@ -206,7 +207,8 @@ async def test_what_waits_behind_one_that_is_dropped_does_not_wait_any_longer(
     assert await claim(deliveries, now) == []
     due = await deliveries.next_due(room())
     assert due is not None
-    assert due <= installation.services.clock.now()
-    assert await claim(deliveries, installation.services.clock.now()) == []
+    soon = installation.services.clock.now() + timedelta(seconds=1)
+    assert due <= soon
+    assert await claim(deliveries, soon) == []
     told = {(one.status, one.reason) for one in await known(deliveries)}
     assert told == {(DeliveryStatus.DEAD, "the webhook was switched off: it is gone")}

@@ -158,8 +158,9 @@ async def test_the_servers_end_when_the_process_that_started_them_does(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
 async def test_the_folder_of_a_killed_process_can_be_used_at_once(
-    parent: subprocess.Popen[str], tmp_path: Path
+    parent: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.devstack.folder.ORPHANS_SECONDS", 40)
     pids = server_pids(parent)
     parent.kill()
     parent.wait(DEADLINE_SECONDS)

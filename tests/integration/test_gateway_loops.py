@@ -8,6 +8,7 @@ from gateway.devstack import Servers
 from gateway.standing_in import StandIn
 from jobs.access import EVERYWHERE
 from jobs.events import EventType
+from jobs.feed import feed_cursor
 from jobs.lifecycle import JobStatus
 from storage.client import Database
 from storage.job_updates import Claim
@@ -30,7 +31,8 @@ async def test_a_gateway_gives_back_what_a_lost_worker_had(
         [claimed] = await writer.claim_many([Claim(RunRef(job_id, 1, 1, 1, "demo.echo"), "w", "t", timedelta(0))])
         assert claimed is not None
         async with asyncio.timeout(DEADLINE), gateway.socket() as socket:
-            await socket.subscribe("1", "subscription ($after: String) { jobEvents(after: $after) { type } }")
+            document = "subscription ($after: String) { jobEvents(after: $after) { type } }"
+            await socket.subscribe("1", document, after=feed_cursor(0))
             while (job := await jobs.find(EVERYWHERE, job_id)) is None or job.status is not JobStatus.QUEUED:
                 await socket.next("1", "jobEvents")
         assert job.run is not None
@@ -62,7 +64,8 @@ async def test_a_gateway_tells_of_events_when_the_only_worker_was_killed_a_momen
 async def test_a_gateway_stands_in_from_when_the_lease_has_lapsed_until_a_worker_is_heard_of(
     database: Database,
 ) -> None:
-    registry, lease = Registry(database), Lease(database, "relay", "gateway", LEASE)
+    minute = timedelta(minutes=1)
+    registry, lease = Registry(database), Lease(database, "relay", "gateway", minute)
     stand_in = StandIn(registry, lease)
     assert await stand_in.is_wanted()
     await registry.sign_in(WORKER, 0)
@@ -70,9 +73,9 @@ async def test_a_gateway_stands_in_from_when_the_lease_has_lapsed_until_a_worker
     assert not await stand_in.is_wanted()
     await Lease(database, "relay", "worker", timedelta(hours=1)).acquire()
     assert not await stand_in.is_wanted()
-    await ended(database, "worker", LEASE / 2).acquire()
+    await ended(database, "worker", minute / 2).acquire()
     assert not await stand_in.is_wanted()
-    await ended(database, "worker", 2 * LEASE).acquire()
+    await ended(database, "worker", 2 * minute).acquire()
     assert await stand_in.is_wanted()
     # That this gateway has the lease from then on does not mean that there is a worker.
     assert await lease.acquire()

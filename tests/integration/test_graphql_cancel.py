@@ -70,7 +70,7 @@ async def test_a_job_that_waits_is_cancelled_with_its_reason(
         "revision": before["revision"] + 1,
     }
     after = await gateway.job(job_id)
-    assert after["completedAt"] == after["updatedAt"] >= before["updatedAt"]
+    assert after["completedAt"] == after["updatedAt"]
 
 
 async def test_a_paused_job_is_cancelled(gateway: LiveGateway) -> None:
@@ -106,6 +106,8 @@ async def test_cancelling_twice_changes_nothing_the_second_time(
     job_id = await gateway.dispatched()
     first = await cancel(gateway, job_id, "first")
     await gateway.told(job_id, EventType.JOB_CANCELLED)
+    # The events leave the job a moment after they are in the log.
+    await gateway.until(lambda: jobs.find_one({"outbox.0": {"$exists": True}}) is None)
     assert await cancel(gateway, job_id, "second") == first
     [stored] = jobs.find()
     assert (stored["cancelled"]["reason"], stored["outbox"]) == ("first", [])

@@ -53,7 +53,12 @@ async def prune_events(database: Database, *, up_to: int) -> None:
     while await Projection(database).fold():
         pass
     await database["events"].update_many({"_id": {"$lte": up_to}}, [{"$set": {"at": ago(30 * DAY)}}])
-    assert (await Retention(database).prune_events(30 * DAY)).count == up_to
+    retention, pruned = Retention(database), 0
+    # A gateway plans deliveries from them as well, now and then.
+    async with asyncio.timeout(10):
+        while pruned < up_to:
+            pruned += (await retention.prune_events(30 * DAY)).count
+    assert pruned == up_to
 
 
 # ---------------------------------------------------------------- what is told

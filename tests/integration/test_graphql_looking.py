@@ -138,7 +138,7 @@ async def test_what_belongs_to_the_jobs_of_a_list_is_read_together(
     assert {node["events"]["nodes"][0]["jobId"] for node in nodes} == set(ids)
     reads = database["system.profile"].find({"command.aggregate": "jobs"})
     # The sweeper's look at leases asks for no job by its id.
-    asked = [read for read in reads if "_id" in read["command"]["pipeline"][0]["$match"]]
+    asked = [read for read in reads if "_id" in read["command"]["pipeline"][0].get("$match", {})]
     # Two pages of history that differ in their size, and one of events: not sixty reads.
     assert len(asked) == 3
 
@@ -175,7 +175,8 @@ async def test_a_schedule_is_tried_without_dispatching_anything(gateway: LiveGat
 async def test_a_schedule_without_anything_runs_now(gateway: LiveGateway) -> None:
     before = gateway.services.clock.now()
     [run] = (await gateway.data(PREVIEW, schedule={}))["schedulePreview"]["runs"]
-    assert timedelta(0) <= datetime.fromisoformat(run) - before < timedelta(seconds=10)
+    # The clock may be set meanwhile, and a little back.
+    assert timedelta(seconds=-1) <= datetime.fromisoformat(run) - before < timedelta(seconds=20)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from tests.conftest import StartServers
 from tests.gateway import DISPATCH, serving
 from tests.processes import frozen
@@ -10,7 +12,10 @@ from tests.processes import frozen
 VALID = {"namespace": "demo", "task": "echo", "product": "shop", "env": "prd"}
 
 
-async def test_what_is_too_much_is_refused_at_once_and_nothing_of_it_is_begun(own_servers: StartServers) -> None:
+async def test_what_is_too_much_is_refused_at_once_and_nothing_of_it_is_begun(
+    own_servers: StartServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.dispatching.LOOK_SECONDS", 20.0)
     stack = await own_servers()
     async with serving(stack.mongod.url, stack.redis.url, "test", max_in_flight=2) as gateway:
         await gateway.dispatched()

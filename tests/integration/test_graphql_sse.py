@@ -100,12 +100,12 @@ async def test_what_is_accepted_may_be_said_in_several_lines(gateway: LiveGatewa
 
 
 async def test_an_event_source_asks_by_its_address(gateway: LiveGateway) -> None:
-    job_id = await gateway.dispatched()
-    parameters = {"query": FOLLOW, "variables": f'{{"after": "{feed_cursor(0)}"}}'}
+    before, first, _ = await cursors_of_a_job(gateway)
+    parameters = {"query": FOLLOW, "variables": f'{{"after": "{before}"}}'}
     headers = {"accept": STREAM, "cache-control": "no-store"}
     async with gateway.http.stream("GET", "/graphql", params=parameters, headers=headers) as response:
         stream = Stream(response)
-        assert (await stream.told("jobEvents"))["jobId"] == job_id
+        assert (await stream.told("jobEvents"))["cursor"] == first
 
 
 @pytest.mark.parametrize("document", [TYPENAME, 'mutation { cancel(id: "nope") { __typename } }'])
@@ -291,7 +291,7 @@ async def test_a_gateway_that_stops_cuts_its_streams_without_calling_them_comple
     servers: Servers, database_name: str, redis_url: str
 ) -> None:
     opening = serving(servers.mongodb_url, redis_url, database_name)
-    async with httpx.AsyncClient(trust_env=False) as http, opening as gateway:
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http, opening as gateway:
         request = {"query": FOLLOW}
         async with http.stream("POST", gateway.url, json=request, headers={"accept": STREAM}) as response:
             await gateway.until_subscribers(1)

@@ -174,13 +174,20 @@ async def test_an_event_is_handed_out_as_it_was_told_and_the_log_is_not_read(
     await relayed(installation, database, 2)
     hub = installation.services.hub
     async with asyncio.timeout(10):
-        while not hub._news._complete:
+        while hub._looks or not hub._news._complete:
             await installation.services.events.head()
     monkeypatch.setattr(hub, "_look_at", math.inf)
     monkeypatch.setattr(EventLog, "_documents", read)
     await relayed(installation, database, 2)
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is slow to answer for once is another matter: what it is about to tell is read then."""
+    monkeypatch.setattr("storage.changes._ANSWER_WITHIN", 30.0)
+
+
+@pytest.mark.usefixtures("_patient")
 async def test_what_is_told_of_while_it_is_read_is_handed_out_once(
     installation: Installation, database: Database, redis_url: str
 ) -> None:
@@ -202,6 +209,7 @@ async def test_what_is_told_of_while_it_is_read_is_handed_out_once(
             assert not subscriber._buffer
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_of_what_is_told_nobody_waits_for_the_turn_of_the_tail(
     installation: Installation, database: Database, redis_url: str
 ) -> None:
@@ -214,6 +222,7 @@ async def test_of_what_is_told_nobody_waits_for_the_turn_of_the_tail(
             assert [await subscriber.next() for _ in events] == events
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_a_defect_in_handing_out_what_is_told_is_told_to_those_who_wait(
     installation: Installation, database: Database, redis_url: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,16 +16,19 @@ from jobs.events import EventType
 from jobs.webhooks import Webhook
 from resolvers.services import Services
 from resolvers.webhooks import WebhookRequest, delete_webhook, set_webhook
-from storage.client import Database
+from storage.client import Database, Driver
 from storage.delivery_plan import DeliveryPlan
+from storage.outbox import Outbox
+from storage.registry import Registry, WorkerCard
 from storage.sealing import Sealer
 from storage.webhooks import Webhooks
 from tests.callers import id_of
+from tests.conftest import opened
 from tests.failing import FailingMongod
 from tests.gateway import LiveGateway, serving
 from tests.integration.test_audit import running_operation
 from tests.integration.test_graphql_webhooks import URL
-from tests.integration.test_origins import Shop, shop
+from tests.integration.test_origins import shop
 from tests.programs import said
 from tests.webhooks import SET, SETTINGS
 
@@ -57,7 +62,7 @@ async def something_of_each(gateway: LiveGateway) -> dict[str, str]:
     database, services = gateway.gateway.database, gateway.services
     webhook = (await gateway.data(SET, input=HOOK))["setWebhook"]["webhook"]["id"]
     await gateway.dispatched()
-    await Shop(gateway, "", "").relayed()
+    await Outbox(database).relay(10)
     await DeliveryPlan(database, services.webhooks).extend(services.clock.now())
     await database["deliveries"].update_one({}, {"$set": {"status": "dead", "due_at": None}})
     await database["operations"].insert_one(running_operation())
@@ -70,12 +75,23 @@ async def content(database: Database) -> dict[str, list[dict[str, Any]]]:
     return {name: await database[name].find().sort("_id", 1).to_list(None) for name in names}
 
 
+@asynccontextmanager
+async def left_to_workers(url: str, name: str) -> AsyncIterator[Database]:
+    """A database of which a gateway believes that workers see to its events: it does not do so itself meanwhile."""
+    async with opened(url, name, Driver.MOTOR) as database:
+        await Registry(database).sign_in(WorkerCard("worker", "host", 1, 10), 0)
+        yield database
+
+
 @pytest.mark.parametrize("name", DOING)
 async def test_nothing_is_done_that_cannot_be_noted(
     failing_mongod: FailingMongod, redis_url: str, database_name: str, name: str
 ) -> None:
     document, variables = DOING[name]
-    async with serving(failing_mongod.url, redis_url, database_name, **SETTINGS) as gateway:
+    async with (
+        left_to_workers(failing_mongod.url, database_name),
+        serving(failing_mongod.url, redis_url, database_name, **SETTINGS) as gateway,
+    ):
         ids = await something_of_each(gateway)
         before = await content(gateway.gateway.database)
         given = {**variables, **{key: value for key, value in ids.items() if f"${key}" in document}}
@@ -158,8 +174,11 @@ async def test_what_a_primary_does_not_know_yet_is_not_deleted_unnoted(
 async def test_what_is_out_of_reach_takes_the_steps_of_what_is_not_there(
     servers: Servers, redis_url: str, database_name: str
 ) -> None:
-    async with shop(servers, redis_url, database_name) as there:
-        services, database = there.gateway.services, there.gateway.gateway.database
+    async with (
+        left_to_workers(servers.mongodb_url, database_name) as database,
+        shop(servers, redis_url, database_name) as there,
+    ):
+        services = there.gateway.services
         webhook = (await set_webhook(services, ROOT, REQUEST)).webhook
         steps = []
         for webhook_id in (webhook.id, "wh_unknown"):

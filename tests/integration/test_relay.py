@@ -1,6 +1,7 @@
 """The relay: what it does beside telling, beside other relays, and where it does not know what it has done."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -203,7 +204,8 @@ async def test_nothing_is_counted_while_more_may_come(
     """What a job does next would wait until it is counted what it has done."""
     monkeypatch.setattr(relay, "_QUIET", 60.0)
     monkeypatch.setattr(relay, "_COUNT_EVERY", 60.0)
-    lease = Lease(database, "relay", "me", relay.LEASE)
+    monkeypatch.setattr(relay, "_RENEW_EVERY", 60.0)
+    lease = Lease(database, "relay", "me", timedelta(minutes=2))
     one = relay.Relay(Outbox(database), Projection(database), lease, installation.services.signals, always)
     # What others may have left is counted at once; from then on nothing is, for these times.
     await one.run_once()

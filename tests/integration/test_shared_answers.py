@@ -60,7 +60,9 @@ async def answers(gateway: LiveGateway, *questions: Question) -> list[list[dict[
             await socket.send({"type": "subscribe", "id": "1", "payload": asked})
         await gateway.until_subscribers(len(questions))
         await gateway.dispatched()
-        return [[await socket.next("1", "jobEvents") for _ in range(2)] for socket in sockets]
+        told = [[await socket.next("1", "jobEvents") for _ in range(2)] for socket in sockets]
+    await gateway.until_subscribers(0)
+    return told
 
 
 @pytest.mark.parametrize("question", [PLAIN, IN_PARTS])

@@ -130,5 +130,6 @@ async def silent(reader: asyncio.StreamReader, _: Any) -> None:
 async def test_a_server_that_answers_no_keys_is_not_waited_for_nor_followed(reply: Reply) -> None:
     async with serving(reply) as server:
         with pytest.raises(SettingsError, match=r"JOBGATE_JWT_JWKS cannot be read: ."):
-            await SigningKeys(server.url(), within=timedelta(milliseconds=300)).start()
+            # Long enough for a busy machine to connect: it is not to do so twice.
+            await SigningKeys(server.url(), within=timedelta(seconds=2)).start()
         assert server.connections == 1

@@ -136,13 +136,13 @@ async def test_a_resumed_job_goes_on(installation: Installation) -> None:
     resumed = await resume(installation.services, ANN, job.id)
     assert (resumed.status, resumed.paused) == (JobStatus.SCHEDULED, None)
     assert resumed.next_run_at == resumed.scheduled_at
-    await installation.worker({"demo.echo": opened()})
     assert await told(installation, job) == ["scheduled", "queued", "paused", "resumed"]
+    await installation.worker({"demo.echo": opened()})
     await installation.until(job, EventType.JOB_STARTED)
 
 
 async def test_a_resumed_job_of_which_nothing_is_left_is_completed(installation: Installation) -> None:
-    end = installation.services.clock.now() + timedelta(seconds=0.5)
+    end = installation.services.clock.now() + timedelta(minutes=30)
     job = await installation.dispatch(schedule=replace(HOURLY, end_date=end))
     await pause(installation.services, ANN, job.id, None)
     completed = await resume(installation.services, ANN, job.id)
@@ -158,7 +158,7 @@ async def test_a_later_job_is_moved_and_runs_at_its_new_time(installation: Insta
     await installation.worker({"demo.echo": opened()})
     start = installation.services.clock.now() + timedelta(hours=1)
     job = await installation.dispatch(schedule=ScheduleSpec(start_at=start))
-    soon = installation.services.clock.now() + timedelta(seconds=0.5)
+    soon = installation.services.clock.now() + timedelta(seconds=3)
     moved = await reschedule(installation.services, ANN, job.id, ScheduleSpec(start_at=soon))
     assert (moved.status, moved.next_run_at, moved.scheduled_at) == (JobStatus.SCHEDULED, soon, soon)
     await installation.until(job, EventType.JOB_STARTED)
@@ -221,9 +221,9 @@ async def test_a_retry_with_a_delay_waits_for_it(installation: Installation) -> 
 
 
 async def test_a_deleted_job_is_gone_with_its_history_and_its_key_is_free(installation: Installation) -> None:
-    await installation.worker({"demo.echo": opened()})
     job = await installation.dispatch(idempotency_key="k")
     await installation.cancel(job)
+    await installation.worker({"demo.echo": opened()})
     assert await delete(installation.services, ANN, job.id) == job.id
     assert await installation.services.jobs.find(EVERYWHERE, job.id) is None
     await installation.until(job, EventType.JOB_DELETED)

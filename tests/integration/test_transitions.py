@@ -402,7 +402,7 @@ async def test_a_job_that_cannot_be_moved_holds_up_none_of_its_like(
 async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just_nudged(store: Store) -> None:
     for number, priority in ((1, 0), (2, 5), (3, 0), (4, 5)):
         await store.dispatch(f"job_{number}", priority=priority)
-    refs = await store.reader.backlog(TASKS, 10, patience_ms=5000)
+    refs = await store.reader.backlog(TASKS, 10, patience_ms=60_000)
     assert [(ref.job_id, ref.nudge, ref.priority) for ref in refs] == [
         ("job_2", 1, 5),
         ("job_4", 1, 5),
@@ -410,7 +410,7 @@ async def test_the_backlog_is_in_order_of_priority_and_age_without_what_was_just
         ("job_3", 1, 0),
     ]
     await store.writer.mark_nudged(refs[:1])
-    assert [ref.job_id for ref in await store.reader.backlog(TASKS, 2, patience_ms=5000)] == ["job_4", "job_1"]
+    assert [ref.job_id for ref in await store.reader.backlog(TASKS, 2, patience_ms=60_000)] == ["job_4", "job_1"]
     assert [ref.nudge for ref in await store.reader.backlog(TASKS, 1, patience_ms=-5000)] == [2]
 
 

@@ -19,6 +19,7 @@ from jobs.webhooks import RETRIES
 from tests.gateway import LiveGateway, serving
 from tests.receivers import Reply, answering, break_off, drip, hang_up, never_end, say_nothing, speak_something_else
 from tests.webhooks import (
+    IMPATIENT,
     OK,
     SECRET,
     SETTINGS,
@@ -96,7 +97,7 @@ async def test_what_fails_is_tried_again_with_the_same_id_until_it_is_taken(gate
     replies = [BROKEN, hang_up, break_off, say_nothing, answering("302 Found", Location="/"), speak_something_else]
     async with (
         receiving(lambda number: replies[number] if number < len(replies) else OK) as receiver,
-        gateway.worker(HANDLERS, delivery=SOON),
+        gateway.worker(HANDLERS, delivery=IMPATIENT),
     ):
         webhook = await webhook_id(gateway, receiver.url)
         await gateway.dispatched()
@@ -119,7 +120,7 @@ async def test_what_fails_is_tried_again_with_the_same_id_until_it_is_taken(gate
 async def test_an_answer_without_an_end(gateway: LiveGateway, endless: Reply, noted: list[int | None]) -> None:
     async with (
         receiving(lambda number: OK if number else endless) as receiver,
-        gateway.worker(HANDLERS, delivery=SOON),
+        gateway.worker(HANDLERS, delivery=IMPATIENT),
     ):
         webhook = await webhook_id(gateway, receiver.url)
         await gateway.dispatched()
@@ -152,16 +153,16 @@ async def test_what_happens_to_a_job_is_told_in_order_however_often_the_first_fa
     failures = Counter[str]()
 
     async with receiving() as receiver, gateway.worker(HANDLERS, delivery=SOON):
-        stubborn = ""
 
         def reply(number: int) -> Any:
             message = receiver.messages[number]
-            failures[message.job_id] += message.job_id == stubborn
+            # Its id is not known yet: this may come before the dispatch is answered.
+            failures[message.job_id] += message.body["job"]["product"] == "blog"
             return BROKEN if 0 < failures[message.job_id] <= 4 else OK
 
         receiver.reply = reply
         webhook = await webhook_id(gateway, receiver.url, "scheduled", "started", "completed")
-        stubborn = await gateway.dispatched(schedule={"startAt": "2099-01-01T00:00:00Z"})
+        stubborn = await gateway.dispatched(product="blog", schedule={"startAt": "2099-01-01T00:00:00Z"})
         await receiver.until(lambda: failures[stubborn] == 1)
         await gateway.data(
             'mutation ($id: ID!) { reschedule(id: $id, schedule: {startAt: "2020-01-01T00:00:00Z"}) { __typename } }',
@@ -276,12 +277,12 @@ async def test_one_that_answers_slowly_does_not_hold_up_the_others(gateway: Live
     async with (
         receiving(lambda _: say_nothing_counted) as slow,
         receiving() as quick,
-        gateway.worker(HANDLERS, delivery=SOON),
+        gateway.worker(HANDLERS, delivery=IMPATIENT),
     ):
         await webhook_id(gateway, slow.url, "scheduled")
         await webhook_id(gateway, quick.url, "scheduled")
         await asyncio.gather(*(gateway.dispatched() for _ in range(100)))
-        await quick.until(lambda: len(quick.messages) == 100)
+        await quick.until(lambda: len(quick.messages) >= 100)
         # Of 64 attempts at once; twice as many as it may have, since a receiver finds out late that one was given up.
         assert most <= 16
 

@@ -119,7 +119,7 @@ async def test_a_lost_run_of_a_job_that_is_too_large_keeps_no_other_from_being_f
 
     large, other = await claimed(), await claimed()
     await fill_up(database, large.id)
-    await installation.worker({"demo.echo": echo})
+    await installation.worker({"demo.echo": echo}, lease=timedelta(seconds=6))
     await installation.until(other, EventType.JOB_COMPLETED)
     assert (await installation.job(large)).status is JobStatus.RUNNING
 
