@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -48,12 +49,15 @@ class _NudgeTaker(Worker):
     def __init__(self, running: Running, wait: Wait, **options: Any) -> None:
         self._running = running
         self._wait = wait
+        self.turn = asyncio.Lock()
+        """Held while it asks Redis for nudges and takes them."""
         super().__init__(max_jobs=running.capacity, **options)
 
     async def main(self) -> None:
         """In place of arq's, which sleeps for as long as it polls, whatever comes meanwhile."""
         while True:
-            await self._poll_iteration()
+            async with self.turn:
+                await self._poll_iteration()
             await self._wait()
 
     @property
@@ -74,7 +78,7 @@ class Poller:
         self._executor = executor
         self._running = running
         self._wait = wait
-        self._worker: Worker | None = None
+        self._worker: _NudgeTaker | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -86,6 +90,11 @@ class Poller:
             self._worker.allow_pick_jobs = False
 
     async def stop(self) -> None:
+        """Let the turn under way end, if Redis lets it: what is cancelled in its midst may not give its connection back."""
+        if self._worker is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_WITHIN):
+                    await self._worker.turn.acquire()
         await end_task(self._task)
         await self._settle()
 
@@ -114,7 +123,7 @@ class Poller:
         except REDIS_AWAY as error:
             logger.warning("the queue was not cleared: %s", type(error).__name__)
 
-    def _new_worker(self) -> Worker:
+    def _new_worker(self) -> _NudgeTaker:
         return _NudgeTaker(
             self._running,
             self._wait,

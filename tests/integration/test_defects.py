@@ -97,6 +97,7 @@ async def test_a_lost_run_whose_zone_is_gone_does_not_keep_others_from_being_fou
     await installation.worker({"demo.echo": echo})
     await installation.until(good, EventType.JOB_COMPLETED)
     await installation.until(bad, EventType.JOB_FAILED)
+    await installation.until(bad, EventType.JOB_PAUSED)
     failed = await installation.job(bad)
     assert failed.status is JobStatus.PAUSED
     assert failed.last_error is not None
