@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 
 from gateway.settings import Settings, SettingsError
 from jobs.access import EVERYWHERE, Reach, Scope
-from jobs.api_keys import LONGEST_NAME, ApiKey, new_key, present
+from jobs.api_keys import LONGEST_NAME, ApiKey, meant, new_key
 from jobs.audit import ID_PREFIX, AuditAction, AuditEntry
 from jobs.origins import CredentialKind, Origin, told
 from storage.api_keys import ApiKeys
@@ -102,9 +102,11 @@ def list_command() -> None:
 @keys_commands.command("revoke")
 @click.argument("key_id", metavar="ID")
 def revoke_command(key_id: str) -> None:
-    """Have a key open nothing any more, everywhere within ten seconds. The whole key will do as well, and is not shown."""
-    whole = present(key_id)
-    key_id = key_id if whole is None else whole.id
+    """Have a key open nothing any more, everywhere within ten seconds.
+
+    The whole key will do as well, or its beginning, and is not shown.
+    """
+    key_id = meant(key_id)
     revoked = asyncio.run(_revoke(key_id))
     click.echo(f"key {key_id} is revoked" if revoked else f"key {key_id} was revoked before; nothing was changed")
 

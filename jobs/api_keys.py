@@ -28,6 +28,7 @@ _NAMED: Final = len("jg_") + _ID_CHARS + len("_")
 # Letters and digits alone: on a command line, an id that began with a dash would be taken for an option.
 _ALPHABET: Final = string.ascii_letters + string.digits
 _KEY: Final = re.compile(r"jg_([A-Za-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_BEGINNING: Final = re.compile(r"jg_([A-Za-z0-9]{8})(_.*)?", re.DOTALL)
 
 
 class NoSuchKey(JobgateError):
@@ -102,6 +103,12 @@ def present(text: str) -> PresentedKey | None:
     """What is shown by the text of a key; None when it is not one."""
     match = _KEY.fullmatch(text)
     return None if match is None else _presented(match[1], text)
+
+
+def meant(text: str) -> str:
+    """The id of the key that somebody names by its id, or by the text of the key, whole or from ``jg_`` to its id at least."""
+    match = _BEGINNING.fullmatch(text)
+    return text if match is None else match[1]
 
 
 def _presented(key_id: str, text: str) -> PresentedKey:

@@ -79,10 +79,13 @@ async def test_a_key_is_revoked_once_and_an_unknown_one_is_told(store: dict[str,
     assert (await said("keys", "list", **store))[1].splitlines()[1].split()[2] == "revoked"
 
 
-async def test_a_whole_key_is_revoked_and_not_named(store: dict[str, str], database: Database) -> None:
+@pytest.mark.parametrize("characters", [None, len("jg_") + 8])
+async def test_a_whole_key_or_its_beginning_is_revoked_and_not_named(
+    store: dict[str, str], database: Database, characters: int | None
+) -> None:
     text = await key_in(database)
     id_ = text.split("_")[1]
-    assert await said("keys", "revoke", text, **store) == (0, f"key {id_} is revoked\n", "")
+    assert await said("keys", "revoke", text[:characters], **store) == (0, f"key {id_} is revoked\n", "")
 
 
 @pytest.mark.parametrize(

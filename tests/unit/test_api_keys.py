@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.access import EVERYWHERE, Principal, Reach, Scope
-from jobs.api_keys import NOTED_EVERY, ApiKey, KeyState, NoSuchKey, PresentedKey, new_key, present
+from jobs.api_keys import NOTED_EVERY, ApiKey, KeyState, NoSuchKey, PresentedKey, meant, new_key, present
 from jobs.origins import CredentialKind, Origin
 from tests.factories import NOW
 
@@ -36,6 +36,16 @@ def test_a_new_key_is_one_that_can_be_presented_and_no_other_is_like_it() -> Non
 
 def test_what_is_presented_is_the_id_and_the_hash_of_the_whole() -> None:
     assert presented() == PresentedKey("Ab3dE6gH", hashlib.sha256(TEXT.encode()).digest())
+
+
+@pytest.mark.parametrize("text", ["Ab3dE6gH", "jg_Ab3dE6gH", "jg_Ab3dE6gH_", TEXT[:-1], TEXT, TEXT + "\n"])
+def test_a_key_is_named_by_its_id_and_by_its_text_as_far_as_that(text: str) -> None:
+    assert meant(text) == "Ab3dE6gH"
+
+
+@pytest.mark.parametrize("text", ["", "jg_", "jg_Ab3dE6g", "jg_Ab3dE6gHx", "x" + TEXT])
+def test_anything_else_names_nothing_but_itself(text: str) -> None:
+    assert meant(text) == text
 
 
 @pytest.mark.parametrize(
