@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from jobs.errors import JobgateError
 from jobs.statistics import OF_JOBS, OF_RUNS, Counters
 from storage.census import Census, take_census
 from storage.client import check_server, close_client, open_client, open_database
+from storage.clock import DatabaseClock
 from storage.recount import Correction, repair_statistics
 from storage.redis import close_redis, open_redis
 
@@ -121,12 +122,16 @@ async def _mongodb(settings: Settings) -> list[Finding]:
     client = open_client(settings.mongodb_url, settings.driver)
     try:
         await check_server(client)
-        census = await take_census(open_database(client, settings.database))
+        database = open_database(client, settings.database)
+        clock = DatabaseClock(database)
+        await clock.synchronise()
+        skew = datetime.now(UTC) - clock.now()
+        census = await take_census(database)
     except JobgateError as error:
         return [Finding("MongoDB", False, str(error))]
     finally:
         await close_client(client)
-    return [Finding("MongoDB", True, f"{census.version}, database {settings.database}"), *_judged(census)]
+    return [Finding("MongoDB", True, f"{census.version}, database {settings.database}"), _clock(skew), *_judged(census)]
 
 
 async def _redis(settings: Settings) -> Finding:
@@ -140,15 +145,14 @@ async def _redis(settings: Settings) -> Finding:
     return Finding("Redis", True, "answers")
 
 
+def _clock(skew: timedelta) -> Finding:
+    told = f"{skew.total_seconds():+.1f} s against the database's, by which jobs come due"
+    return Finding("clock", abs(skew) <= _SKEW_ALLOWED, told)
+
+
 def _judged(census: Census) -> list[Finding]:
-    seconds = census.skew.total_seconds()
     idle = census.workers == 0 and census.waiting > 0
     return [
-        Finding(
-            "clock",
-            abs(census.skew) <= _SKEW_ALLOWED,
-            f"{seconds:+.1f} s against the database's, by which jobs come due",
-        ),
         Finding("indexes", not census.missing_indexes, _missing(census.missing_indexes)),
         Finding("workers", not idle, f"{census.workers} alive, {census.waiting} jobs queued"),
         Finding("relay", census.oldest_untold < _LATE, _untold(census)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from jobs.lifecycle import JobStatus
@@ -21,8 +21,6 @@ class Census:
     """What there is."""
 
     version: str
-    skew: timedelta
-    """How far the clock of this machine is ahead of the database's."""
     workers: int
     """Workers that were heard of lately."""
     waiting: int
@@ -35,17 +33,13 @@ class Census:
 async def take_census(database: Database) -> Census:
     """Look at everything. Raises ``StoreUnavailable``."""
     with mongodb_errors():
-        before = datetime.now(UTC)
         hello = await database.command("hello", codec_options=database.codec_options)
-        after = datetime.now(UTC)
         build = await database.command("buildInfo")
         now = hello["localTime"]
         lately = now - WORKER_ALIVE
         untold = await oldest_untold(database["jobs"])
         return Census(
             version=build["version"],
-            # The answer was written at some time in between.
-            skew=before + (after - before) / 2 - now,
             workers=await database["workers"].count_documents({"heartbeat_at": {"$gt": lately}}),
             waiting=await database["jobs"].count_documents({"status": JobStatus.QUEUED.value}, limit=COUNT_BOUND),
             oldest_untold=timedelta(0) if untold is None else max(timedelta(0), now - untold),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,7 +14,7 @@ from storage.errors import mongodb_errors
 
 _LONG: Final = 0.1
 _OLD: Final = 120.0
-_FIRST_TRIES: Final = 5
+_MORE_TRIES: Final = 4
 
 
 class DatabaseClock:
@@ -28,17 +29,23 @@ class DatabaseClock:
         self._at: datetime | None = None
         self._monotonic = 0.0
         self._took = 0.0
+        """Seconds from the question to the answer that set it."""
 
     async def synchronise(self) -> None:
         """Ask the database; the first time, again while it answers slowly, but not often. Raises ``StoreUnavailable``."""
-        for _ in range(1 if self._at is not None else _FIRST_TRIES):
-            if await self._ask() <= _LONG:
-                return
+        if self._at is not None:
+            await self._ask()
+        elif await self._ask() > _LONG:
+            # The time is known by now: that nothing better is learned is no reason to fail.
+            with suppress(StoreUnavailable):
+                for _ in range(_MORE_TRIES):
+                    if await self._ask() <= _LONG:
+                        break
 
     async def _ask(self) -> float:
         """How many seconds the answer took.
 
-        One that took long says little of what time it is now: it counts only if the last good one took longer or is too old.
+        One that took long says little of what time it is now: it counts only if the last good one took no less or is too old.
         """
         before = time.monotonic()
         with mongodb_errors():

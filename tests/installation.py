@@ -37,8 +37,6 @@ DEADLINE = 20.0
 _LEASE = timedelta(seconds=15)
 """No store that is slow for once makes it expire: where that is what a test is about, it says so."""
 
-SHORT_LEASE = timedelta(seconds=1.5)
-
 
 class Installation:
     """Dispatch, steer, run workers, and wait for what is told."""

@@ -91,12 +91,14 @@ class Poller:
 
     async def stop(self) -> None:
         """Let the turn under way end, if Redis lets it: what is cancelled in its midst may not give its connection back."""
+        over = asyncio.get_running_loop().time() + _CLOSE_WITHIN
         if self._worker is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_WITHIN):
+                async with asyncio.timeout_at(over):
+                    # And kept, so that no other begins.
                     await self._worker.turn.acquire()
         await end_task(self._task)
-        await self._settle()
+        await self._settle(over)
 
     async def _poll_for_ever(self) -> None:
         while True:
@@ -109,7 +111,8 @@ class Poller:
             except Exception:
                 # Whoever can write to Redis can put something there that arq stumbles over.
                 logger.exception("polling was interrupted")
-                await self._clear_away()
+                async with self._worker.turn:
+                    await self._clear_away()
             self._forget(self._worker)
             await asyncio.sleep(_AFTER_FAILURE)
 
@@ -155,11 +158,11 @@ class Poller:
         for task in worker.tasks.values():
             task.add_done_callback(_consume)
 
-    async def _settle(self) -> None:
-        """Let arq tidy up behind the last looks, as far as Redis lets it."""
+    async def _settle(self, over: float) -> None:
+        """Let arq tidy up behind the last looks until the loop's clock says ``over``, as far as Redis lets it."""
         tasks = list(self._worker.tasks.values()) if self._worker is not None else []
         if tasks:
-            _, hanging = await asyncio.wait(tasks, timeout=_CLOSE_WITHIN)
+            _, hanging = await asyncio.wait(tasks, timeout=max(0.0, over - asyncio.get_running_loop().time()))
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -64,7 +64,7 @@ async def test_a_run_whose_worker_was_killed_is_begun_again_within_its_lease_and
 ) -> None:
     own_redis = Servers(servers.mongodb_url, redis_url)
     async with running(own_redis, database_name, workers=2) as system, watched(system) as (gateway, feed):
-        run = (await gateway.dispatch(job("sleep", {"seconds": 8})))["id"]
+        run = (await gateway.dispatch(job("sleep", {"seconds": 6})))["id"]
         await until(feed, run, "JOB_STARTED")
         pid = int(mongodb[database_name]["jobs"].find_one({"_id": run})["run"]["worker"].split(":")[1])  # type: ignore[index]  # it was just dispatched
         os.kill(pid, signal.SIGKILL)

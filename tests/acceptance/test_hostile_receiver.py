@@ -124,7 +124,7 @@ async def test_deliveries_to_a_receiver_that_fails_in_every_way(
 def is_over(messages: list[Message], taken: set[str], due: int) -> bool:
     """Whether each delivery was taken, or attempted as often as it may be."""
     attempts = Counter(message.id for message in messages)
-    return len(attempts) == due and all(id_ in taken or count > len(SOON.retries) for id_, count in attempts.items())
+    return len(attempts) == due and all(id_ in taken or count > len(TERMS.retries) for id_, count in attempts.items())
 
 
 def check_messages(messages: list[Message], due: int) -> None:

@@ -74,8 +74,8 @@ async def kill_and_flush(system: System, feed: JobFeed, redis_url: str) -> None:
             await feed.follow_until(lambda: feed.size > seen + 100)  # noqa: B023  # it is called in this round only
 
 
-# Where nothing is lost, no store that is slow for once may have a run begun again.
 SETTINGS: Final[dict[Act, dict[str, str]]] = {leave_alone: {"JOBGATE_LEASE_SECONDS": "30"}, kill_and_flush: {}}
+"""Where nobody is killed, no lease is to run out either, however slow the store may be for once."""
 
 
 def is_running(feed: JobFeed, job_id: str) -> bool:

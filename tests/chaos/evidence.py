@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile, zip_longest
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,23 @@ class Evidence:
             for note in (*self.frozen, *self.starved)
         )
 
+    @cached_property
+    def stalls(self) -> Sequence[tuple[int, float, float]]:
+        """Which process got no turn, from when until when, where no fault made it stand still."""
+        return [
+            (note.pid, note.since, note.until)
+            for note in self.starved
+            if note.until is not None and not any(_meet(note, other) for other in self.frozen)
+        ]
+
     def stood_still(self, since: float, until: float) -> float:
-        """The seconds of that time in which some process got no turn without being made to, all of them taken together."""
-        stalls = ((max(since, note.since), min(until, note.until or until)) for note in self.starved)
-        return sum(end - begin for begin, end in stalls if end > begin)
+        """The seconds of that time in which the machine had more to do than it can, and some process no turn for it."""
+        seconds, seen = 0.0, since
+        for _, begin, end in sorted(self.stalls, key=lambda stall: stall[1]):
+            begun, ended = max(begin, seen), min(end, until)
+            seconds += max(0.0, ended - begun)
+            seen = max(seen, ended)
+        return seconds
 
     def was_blocked(self, pid: int, since: float, until: float) -> bool:
         """Whether a handler kept the loop of its process to itself for a part of that time."""
@@ -143,3 +157,7 @@ def _grouped(documents: Sequence[Document]) -> Mapping[str, list[Document]]:
     for document in documents:
         found[document["job_id"]].append(document)
     return found
+
+
+def _meet(one: Frozen, other: Frozen) -> bool:
+    return one.pid == other.pid and one.since < (other.until or inf) and other.since < (one.until or inf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from math import inf
 from typing import Final
 
 from tests.chaos import (
@@ -20,7 +19,6 @@ from tests.chaos import (
 from tests.chaos.caller_checks import in_turn, start_waits
 from tests.chaos.evidence import Evidence
 from tests.chaos.findings import Finding
-from tests.chaos.fleet import Frozen
 from tests.chaos.history import Outcome
 from tests.chaos.nemesis import Fault
 from tests.chaos.stalls import WORTH_NOTING
@@ -95,17 +93,8 @@ def _sums(evidence: Evidence) -> Iterator[str]:
 
 
 def _starvation(evidence: Evidence) -> str:
-    """Those that a fault made stand still are not among them."""
-    lengths = [
-        note.until - note.since
-        for note in evidence.starved
-        if note.until is not None and not any(_meet(note, other) for other in evidence.frozen)
-    ]
+    lengths = [until - since for _, since, until in evidence.stalls]
     return f"{len(lengths)} times, {max(lengths):.2f} s at most" if lengths else "none"
-
-
-def _meet(one: Frozen, other: Frozen) -> bool:
-    return one.pid == other.pid and one.since < (other.until or inf) and other.since < (one.until or inf)
 
 
 def _rescues(evidence: Evidence) -> Iterator[float]:

@@ -47,7 +47,7 @@ async def test_once_it_is_closed_nothing_is_being_sent_any_more(
         try:
             await asyncio.Event().wait()
         finally:
-            # As a pipeline does when it is given back.
+            # As a pipeline takes some time to be given back.
             await asyncio.sleep(0.05)
             ended = True
 

@@ -265,7 +265,7 @@ async def test_nobody_takes_over_before_the_lease_has_run_out(
     monkeypatch.setattr("storage.operations._LEASED", in_a_minute())
     await fill(database, 1)
     await begun(database)
-    await database["operations"].update_many({}, [{"$set": {"lease_until": ago(timedelta(seconds=-60))}}])
+    await database["operations"].update_many({}, [{"$set": {"lease_until": in_a_minute()}}])
     assert await Operations(database, "two").take_over() is None
     await let_go(database)
     assert await Operations(database, "two").take_over() is not None

@@ -70,6 +70,7 @@ async def test_a_job_that_waits_is_cancelled_with_its_reason(
         "revision": before["revision"] + 1,
     }
     after = await gateway.job(job_id)
+    # Whether that is later than before is for two clocks to say.
     assert after["completedAt"] == after["updatedAt"]
 
 

@@ -134,7 +134,7 @@ async def test_a_scan_that_takes_too_long_is_an_error_with_a_code(
 ) -> None:
     await gateway.dispatched(input={"n": 1}, schedule=LATER)
     [job] = await gateway.gateway.database["jobs"].find().to_list(1)
-    await gateway.gateway.database["jobs"].insert_many([job | {"_id": str(number)} for number in range(20_000)])
+    await gateway.gateway.database["jobs"].insert_many([job | {"_id": str(number)} for number in range(10_000)])
     monkeypatch.setattr(gateway.services.jobs, "_scan_timeout_ms", 1)
     answer = await gateway.ask(FILTERED["jobs"], filter={"input": [{"path": "n", "equals": {"x": 2}}]})
     [error] = answer["errors"]
@@ -192,7 +192,10 @@ async def test_tasks_are_those_that_live_workers_can_run(
     assert await tasks(gateway) == []
 
 
-async def test_workers_and_tasks_of_an_older_version_are_read(gateway: LiveGateway, database: Database) -> None:
+async def test_workers_and_tasks_of_an_older_version_are_read(
+    gateway: LiveGateway, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.process._LEAVE_WITHIN", 20.0)
     async with gateway.worker({"demo.echo": handler}):
         await database["tasks"].update_one({"_id": "demo.echo"}, {"$unset": {"input_schema": ""}})
         [task] = await tasks(gateway)

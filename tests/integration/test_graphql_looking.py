@@ -11,6 +11,7 @@ from pymongo import MongoClient
 
 from gateway.devstack import Servers
 from jobs.events import EventType
+from tests.factories import SECOND
 from tests.gateway import Answer, LiveGateway, inputs, serving
 from worker.context import TaskContext
 
@@ -176,7 +177,7 @@ async def test_a_schedule_without_anything_runs_now(gateway: LiveGateway) -> Non
     before = gateway.services.clock.now()
     [run] = (await gateway.data(PREVIEW, schedule={}))["schedulePreview"]["runs"]
     # The clock may be set meanwhile, and a little back.
-    assert timedelta(seconds=-1) <= datetime.fromisoformat(run) - before < timedelta(seconds=20)
+    assert -SECOND <= datetime.fromisoformat(run) - before < timedelta(seconds=20)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,13 @@ async def test_what_is_told_of_the_log_is_taken_where_it_goes_on_and_read_where_
     assert (None if continued is None else [event.number for event in continued[0]]) == expected
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is slow to answer for once is another matter: what it is about to tell is read then."""
+    monkeypatch.setattr("storage.changes._ANSWER_WITHIN", 30.0)
+
+
+@pytest.mark.usefixtures("_patient")
 async def test_an_event_is_handed_out_as_it_was_told_and_the_log_is_not_read(
     installation: Installation, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,12 +186,6 @@ async def test_an_event_is_handed_out_as_it_was_told_and_the_log_is_not_read(
     monkeypatch.setattr(hub, "_look_at", math.inf)
     monkeypatch.setattr(EventLog, "_documents", read)
     await relayed(installation, database, 2)
-
-
-@pytest.fixture
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that is slow to answer for once is another matter: what it is about to tell is read then."""
-    monkeypatch.setattr("storage.changes._ANSWER_WITHIN", 30.0)
 
 
 @pytest.mark.usefixtures("_patient")

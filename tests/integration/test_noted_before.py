@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -22,6 +23,7 @@ from storage.outbox import Outbox
 from storage.registry import Registry, WorkerCard
 from storage.sealing import Sealer
 from storage.webhooks import Webhooks
+from tests.ageing import ago
 from tests.callers import id_of
 from tests.conftest import opened
 from tests.failing import FailingMongod
@@ -80,6 +82,8 @@ async def left_to_workers(url: str, name: str) -> AsyncIterator[Database]:
     """A database of which a gateway believes that workers see to its events: it does not do so itself meanwhile."""
     async with opened(url, name, Driver.MOTOR) as database:
         await Registry(database).sign_in(WorkerCard("worker", "host", 1, 10), 0)
+        # Heard of from now on for as long as a test may take.
+        await database["workers"].update_many({}, [{"$set": {"heartbeat_at": ago(timedelta(minutes=-10))}}])
         yield database
 
 
