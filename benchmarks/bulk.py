@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import click
 import httpx
+from pymongo import AsyncMongoClient
 from uuid_utils import uuid7
 
 from benchmarks.event_sides import following
@@ -118,7 +119,9 @@ async def _anchor(servers: Servers, jobs: int) -> float:
         await _fill(database, jobs)
         began = time.perf_counter()
         change = {"status": "cancelled", "next_run_at": None, "completed_at": datetime.now(UTC)}
-        await database["jobs"].update_many({"tags": "wanted"}, {"$set": change})
+        # Not by a client of ours, which gives up what takes longer than any call of the product does.
+        async with AsyncMongoClient[Document](servers.mongodb_url) as patient:
+            await patient[database.name]["jobs"].update_many({"tags": "wanted"}, {"$set": change})
         return jobs / (time.perf_counter() - began)
 
 
