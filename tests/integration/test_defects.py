@@ -19,7 +19,6 @@ from jobs.lifecycle import JobStatus
 from resolvers.hub import EventHub
 from resolvers.steering import pause, resume
 from storage.client import Database, Driver
-from storage.clock import DatabaseClock
 from storage.events import EventLog
 from storage.job_updates import Claim, first_nudge
 from storage.redis import close_redis, open_redis, queue_name
@@ -162,33 +161,6 @@ async def test_a_clock_that_is_behind_does_not_have_an_occurrence_run_again(inst
     services.clock._monotonic += 10  # ten seconds behind the database's
     resumed = await resume(services, ANN, job.id)
     assert resumed.next_run_at == job.scheduled_at + timedelta(hours=1)
-
-
-def block() -> None:
-    until = time.monotonic() + 0.3
-    while time.monotonic() < until:
-        pass  # as a handler does that keeps the loop to itself
-
-
-async def test_an_answer_that_took_long_does_not_set_the_clock_unless_the_one_before_took_longer(
-    database: Database,
-) -> None:
-    clock = DatabaseClock(database)
-    await clock.synchronise()
-    for before, counts in ((0.01, False), (60.0, True)):
-        clock._took, set_at = before, clock._monotonic
-        asking = asyncio.create_task(clock.synchronise())
-        asyncio.get_running_loop().call_soon(block)
-        await asking
-        assert (clock._monotonic != set_at) is counts
-
-
-async def test_a_clock_that_is_not_known_yet_is_asked_for_again_where_the_answer_took_long(database: Database) -> None:
-    clock = DatabaseClock(database)
-    asking = asyncio.create_task(clock.synchronise())
-    asyncio.get_running_loop().call_soon(block)
-    await asking
-    assert clock._took <= 0.1
 
 
 async def test_a_worker_without_a_database_leaves_in_peace(own_servers: StartServers, database_name: str) -> None:
