@@ -40,6 +40,8 @@ UNANSWERED: Final = timedelta(seconds=40)
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
+_OLD_AFTER: Final = 2
+"""After how many collections of the middle generation all is looked through, unless that has grown by less than a quarter."""
 _KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection may wait for its next request: longer than clients and proxies keep one that they do not use, 60 s at
 most. The first to give up has to be the client, or its request meets a connection that is just being closed."""
@@ -95,10 +97,13 @@ def _spare_what_stays() -> None:
     """Have Python look for garbage no longer in what it has made so far, which lives as long as the process.
 
     It is modules and the schema, a hundred thousand objects: to walk them all takes longer than most requests, and would come
-    on top of one now and then.
+    on top of one now and then. Of what is left it looks through all the more often, so that no look has much to clear away:
+    documents that are refused leave thousands of tokens that refer to each other.
     """
     gc.collect()
     gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _OLD_AFTER)
 
 
 def _uvicorn_config(app: Starlette, ping: timedelta, trusted_proxies: Sequence[str] = ()) -> uvicorn.Config:
